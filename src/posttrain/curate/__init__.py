@@ -1,0 +1,1 @@
+"""Makes data: procedural worlds, sources, filters."""

@@ -1,0 +1,1 @@
+"""Procedural tasks with worked and terse solutions and machine-verifiable answers."""

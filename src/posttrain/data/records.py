@@ -1,0 +1,91 @@
+"""The record types of every JSONL file in an artifact."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+AnswerType = Literal["maths", "code", "options"]
+
+
+class Row(BaseModel):
+    """A line of a JSONL file: frozen, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Solution(Row):
+    """One response that solves a problem."""
+
+    style: str
+    """`worked`, `terse`, or the teacher's method."""
+    text: str
+    source: str = "program"
+    verified: bool = True
+
+
+class Problem(Row):
+    """A question with a gold answer, and solutions where training needs them (splits train, probe, val, test, rejects)."""
+
+    id: str
+    """Digest of the normalised prompt: equal problems have equal ids."""
+    domain: str
+    prompt: str
+    answer: str
+    """The gold: an extracted answer, never a whole solution."""
+    answer_type: AnswerType = "maths"
+    template: str = ""
+    """Which generator made it."""
+    difficulty: int = 0
+    solutions: tuple[Solution, ...] = ()
+
+
+class Score(Row):
+    """One graded sample of an exam or a probe."""
+
+    id: str
+    domain: str
+    sample: int
+    correct: bool
+    outcome: str
+    """How the grade came about: right, wrong, no_answer, truncated …"""
+    answer: str | None
+    text: str
+    tokens: int
+    finish: Literal["stop", "length"]
+    suite: str = "problems"
+    step: int | None = None
+    """The checkpoint, in a probe."""
+
+
+class Rollout(Row):
+    """One sample of reinforcement learning, with everything its loss was made of."""
+
+    step: int
+    id: str
+    domain: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish: Literal["stop", "length"]
+    outcome: str
+    reward: float
+    p: float
+    weight: float
+    advantage: float
+
+
+class Gain(Row):
+    """One item of a comparison: the metric before and after, paired."""
+
+    id: str
+    domain: str
+    member: str
+    """Which `after` artifact, where there are several; its axis value."""
+    before: float
+    after: float
+
+
+SPLITS = ("train", "probe", "val", "test", "rejects")
+"""Splits of a data artifact that hold `Problem` rows, each in the file `SPLIT.jsonl`."""

@@ -1,0 +1,1 @@
+"""What will happen: expand, plan, run, work, judge, events."""

@@ -1,0 +1,1 @@
+"""Makes scores: exams, Pass@K probes, paired comparisons."""

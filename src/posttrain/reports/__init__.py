@@ -1,0 +1,1 @@
+"""What we tell, from ledger and manifests only."""

@@ -1,0 +1,1 @@
+"""A conversation in, an answer out: rollouts of many graded samples."""

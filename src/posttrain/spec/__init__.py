@@ -1,0 +1,1 @@
+"""What words mean: recipe, stage, knobs, gates, errors. Imports nothing but pydantic and the standard library."""

@@ -1,0 +1,109 @@
+"""The errors a user can cause, one class per exit code.
+
+    Stop                      what, where, remedy; carries the exit code
+    ├── UsageError        2   command line or value
+    │   └── RecipeError   2   every problem of a recipe, together
+    ├── MissingNeed       4   device, converter, key, package, version
+    ├── BudgetReached     5   a wall-clock, token or money cap
+    ├── Mismatch          6   two things that must be equal and are not; data that is not what it must be
+    ├── StageFailed       7   the work itself failed (NaN loss, crash)
+    ├── TimedOut          8   a node ran past its timeout
+    └── Interrupted     130   the user stopped it
+
+Anything else that escapes is a defect of posttrain and shows its traceback.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+PASS, REFUSED, INCONCLUSIVE = 0, 1, 3
+"""Exit codes that no error carries: every stop gate passed; one failed; one is inconclusive or did not run."""
+
+EXIT_ORDER = (130, 5, 8, 7, 6, 4, 1, 3)
+"""When several hold, the first of these is the exit code (DESIGN §4)."""
+
+
+class Stop(Exception):
+    """An error with one clear paragraph: what is wrong, where, and what to do."""
+
+    code: ClassVar[int] = 7
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        super().__init__(self.paragraph())
+
+    def paragraph(self) -> str:
+        """The message as shown: `where: what  remedy`."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}  {self.remedy}" if self.remedy else head
+
+
+class UsageError(Stop):
+    """A command line or a value that cannot be what the user means."""
+
+    code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a recipe: the key it stands at, the cause, the remedy."""
+
+    where: str
+    what: str
+    remedy: str = ""
+
+
+class RecipeError(UsageError):
+    """A recipe that does not hold; all its problems at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(first.what, where=first.where, remedy=first.remedy)
+
+    def paragraph(self) -> str:
+        """Every problem on a line of its own."""
+        return "\n".join(Stop(p.what, where=p.where, remedy=p.remedy).paragraph() for p in self.problems)
+
+
+class MissingNeed(Stop):
+    """Something this machine lacks: a device, a package, a key, a version."""
+
+    code = 4
+
+
+class BudgetReached(Stop):
+    """A cap on time, tokens or money was reached; the work can be resumed."""
+
+    code = 5
+
+
+class Mismatch(Stop):
+    """Two things that must be equal are not, or data is not what it must be."""
+
+    code = 6
+
+
+class StageFailed(Stop):
+    """A node's work failed."""
+
+    code = 7
+
+
+class TimedOut(Stop):
+    """A node ran past its timeout."""
+
+    code = 8
+
+
+class Interrupted(Stop):
+    """The user stopped the run."""
+
+    code = 130
+
+
+BY_CODE: dict[int, type[Stop]] = {
+    kind.code: kind for kind in (UsageError, MissingNeed, BudgetReached, Mismatch, StageFailed, TimedOut, Interrupted)
+}
+"""The class to raise again when an error crosses a process boundary as (code, what, where, remedy)."""

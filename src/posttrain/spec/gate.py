@@ -1,0 +1,91 @@
+"""Gates, metrics and verdicts: the words of judging. The deciding itself is `engine.judge`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from posttrain.spec.knobs import Closed
+
+Value = Literal["pass", "fail", "inconclusive", "not_run"]
+"""The four verdicts; unknown is never a pass."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of an artifact, or the reason why there is none.
+
+    `k` of `n` is the exact fraction where the value is a share; `low` and `high` bound its 95 % interval.
+    """
+
+    value: float | int | None
+    reason: str | None = None
+    k: int | None = None
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != bool(self.reason):
+            raise ValueError("a metric has a value, or a reason why it has none")
+
+
+CONDITIONS = ("at_least", "at_most", "equals")
+
+
+class Gate(Closed):
+    """A named condition on one metric of one artifact."""
+
+    metric: str
+    """The metric judged."""
+    at_least: Decimal | None = None
+    """Good where the metric is this or more."""
+    at_most: Decimal | None = None
+    """Good where the metric is this or less."""
+    equals: Decimal | None = None
+    """Good where the metric is exactly this."""
+    min_n: int = 0
+    """Fewer items than this: inconclusive."""
+    decide: Literal["point", "interval"] = "point"
+    """Judge the value itself, or its whole 95 % interval."""
+    unmet: Literal["fail", "inconclusive"] = "fail"
+    """The verdict where the condition is not met."""
+    needs: tuple[str, ...] = ()
+    """Gates of the same stage that must have passed first."""
+    requires: tuple[str, ...] = ()
+    """What the machine must have (macos, cuda, nodejs, llama.cpp); absent: not_run."""
+    severity: Literal["stop", "warn"] = "stop"
+    """A stop gate blocks what depends on its stage; a warn gate is listed."""
+    says: dict[Value, str] = Field(default_factory=dict)
+    """The gate's own sentence for a verdict."""
+    off: bool = False
+    """Not judged, not listed."""
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Self:
+        given = [name for name in CONDITIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a gate has exactly one of {', '.join(CONDITIONS)}; this one has {len(given)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate says of one node, with its evidence."""
+
+    gate: str
+    node: str
+    value: Value
+    severity: Literal["stop", "warn"]
+    metric: str
+    condition: str
+    """The condition as text: `at_least 0.95`."""
+    evidence: Metric | None
+    reason: str
+    """One sentence: why this verdict."""
+
+
+Metrics = Mapping[str, Metric]

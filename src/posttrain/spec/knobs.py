@@ -1,0 +1,69 @@
+"""Closed, frozen configuration values and the types that knobs are made of."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
+
+
+class Closed(BaseModel):
+    """A frozen value that refuses unknown keys; a field is documented by the string under it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Knobs(Closed):
+    """What decides the result of one kind of stage; every field enters the fingerprint."""
+
+
+class Variant(Closed):
+    """One choice of a union knob; `type` is its tag: subclasses declare `type: Literal["NAME"] = "NAME"`."""
+
+
+def _from_tag(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+def tagged(union: Any) -> Any:
+    """The union of variants as a knob type: a table with its `type`, or the bare tag for a variant's defaults."""
+    return Annotated[union, Discriminator("type"), BeforeValidator(_from_tag)]
+
+
+def tags(annotation: Any) -> tuple[str, ...]:
+    """The tags of a type made by `tagged`; empty for any other type."""
+    found: list[str] = []
+    for part in get_args(annotation):
+        candidates = (part, *get_args(part))
+        for variant in candidates:
+            if isinstance(variant, type) and issubclass(variant, Variant):
+                found.append(str(variant.model_fields["type"].default))
+    return tuple(dict.fromkeys(found))
+
+
+class FileMark:
+    """Marks a knob as a `File`: it counts by the file's content, not by its path."""
+
+
+File = Annotated[Path, FileMark()]
+"""A file (or `file.py:name`) of the user's that a knob names; its content enters the fingerprint."""
+
+
+class Resources(Closed):
+    """Where and how fast a node runs. Recorded, never part of a fingerprint; the only place for `auto`."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
+    cpus: int = 1
+    """Cores a node claims; torch uses that many threads."""
+    memory: int | None = None
+    """Bytes a node may use; none: unlimited."""
+    gpus: int = 0
+    """Accelerators a node claims."""
+    workers: int = 1
+    """Processes inside one node."""
+    compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """The number format of matrix products; weights keep the knob `precision`."""
+    sampler: Literal["own", "vllm", "server"] = "own"
+    """What draws token ids."""
+    rate_tier: str = "auto"
+    """Key of the rates file that prices this machine."""

@@ -1,0 +1,35 @@
+"""The kinds of work, one thin file per kind; a kind is read from its module without importing torch."""
+
+import importlib
+import pkgutil
+from functools import cache
+
+from posttrain.spec.stage import Kind
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Every kind, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def kind(name: str) -> Kind:
+    """The kind of that name; KeyError where there is none."""
+    if name not in names():
+        raise KeyError(name)
+    module = importlib.import_module(f"{__name__}.{name}")
+    gates = module.GATES
+    return Kind(
+        name=name,
+        version=module.VERSION,
+        knobs=module.Knobs,
+        roles=module.ROLES,
+        makes=module.MAKES,
+        gates=gates if callable(gates) else lambda knobs, roles: gates,
+        estimate=module.estimate,
+        run=module.run,
+        measure=module.measure,
+        says=(module.__doc__ or "").strip().splitlines()[0],
+        check=getattr(module, "check", None),
+    )

@@ -1,0 +1,1 @@
+"""Makes models: one loop, and a short module per method."""
