@@ -24,7 +24,7 @@ class Solution(Row):
 
 
 class Problem(Row):
-    """A question with a gold answer, and solutions where training needs them (splits train, probe, val, test, rejects)."""
+    """A question with a gold answer, and solutions where training needs them."""
 
     id: str
     """Digest of the normalised prompt: equal problems have equal ids."""

@@ -30,6 +30,7 @@ class Stop(Exception):
     code: ClassVar[int] = 7
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        """What is wrong, the place it stands, what to do about it."""
         self.what, self.where, self.remedy = what, where, remedy
         super().__init__(self.paragraph())
 
@@ -58,6 +59,7 @@ class RecipeError(UsageError):
     """A recipe that does not hold; all its problems at once."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
+        """All the problems found, in order of place; at least one."""
         self.problems = tuple(problems)
         first = self.problems[0]
         super().__init__(first.what, where=first.where, remedy=first.remedy)

@@ -29,6 +29,7 @@ class Metric:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        """Unknown is not zero: no value without a reason."""
         if (self.value is None) != bool(self.reason):
             raise ValueError("a metric has a value, or a reason why it has none")
 

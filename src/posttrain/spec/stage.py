@@ -34,9 +34,9 @@ class Artifact:
     path: Path
     digest: str
     kind: str = ""
-    axes: Mapping[str, str] = field(default_factory=dict)
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    axes: Mapping[str, str] = field(default_factory=dict[str, str])
+    knobs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
     files: tuple[str, ...] = ()
 
     def file(self, name: str) -> Path:
@@ -49,7 +49,7 @@ class Outcome:
     """What `run` returns: metrics (functions of the bytes) and, apart, what was measured (rates, times)."""
 
     metrics: Mapping[str, Metric]
-    measured: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """An input as `estimate` sees it before it exists: who makes it, from which knobs, and the artifact if it is kept."""
+    """An input as `estimate` sees it: who makes it, from which knobs, and the artifact if it is kept."""
 
     node: str
     kind: str
@@ -80,13 +80,25 @@ class Context(Protocol, Generic[K]):
     """The whole world of a running stage."""
 
     @property
-    def knobs(self) -> K: ...
+    def knobs(self) -> K:
+        """The resolved knobs."""
+        ...
+
     @property
-    def axes(self) -> Mapping[str, str]: ...
+    def axes(self) -> Mapping[str, str]:
+        """The values of this node on its axes."""
+        ...
+
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """The derived seed."""
+        ...
+
     @property
-    def resources(self) -> Resources: ...
+    def resources(self) -> Resources:
+        """Where and how fast."""
+        ...
+
     @property
     def out(self) -> Path:
         """Becomes the artifact when run() returns."""
@@ -113,7 +125,7 @@ class Context(Protocol, Generic[K]):
         """Make a file of an input a file of the output."""
         ...
 
-    def emit(self, **metrics: float | int | str | None | list[Any] | dict[str, Any]) -> None:
+    def emit(self, **metrics: float | int | str | list[Any] | dict[str, Any] | None) -> None:
         """One step's numbers, for the ledger, the live view and trackers; `step` is its key."""
         ...
 
@@ -150,4 +162,4 @@ class Kind:
     says: str
     """First line of the module's docstring."""
     check: Callable[[Any, Mapping[str, tuple[Foreseen, ...]]], tuple[str, ...]] | None = None
-    """What `check` and `plan` refuse beyond types (k > samples, nucleus in rollouts): sentences, each naming its knob."""
+    """What is refused beyond types (k > samples, nucleus in rollouts): sentences, each naming its knob."""

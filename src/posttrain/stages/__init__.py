@@ -2,9 +2,11 @@
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
-from posttrain.spec.stage import Kind
+from posttrain.spec.stage import Gates, Kind
 
 
 @cache
@@ -19,17 +21,21 @@ def kind(name: str) -> Kind:
     if name not in names():
         raise KeyError(name)
     module = importlib.import_module(f"{__name__}.{name}")
-    gates = module.GATES
     return Kind(
         name=name,
         version=module.VERSION,
         knobs=module.Knobs,
         roles=module.ROLES,
         makes=module.MAKES,
-        gates=gates if callable(gates) else lambda knobs, roles: gates,
+        gates=_gates(module.GATES),
         estimate=module.estimate,
         run=module.run,
         measure=module.measure,
         says=(module.__doc__ or "").strip().splitlines()[0],
         check=getattr(module, "check", None),
     )
+
+
+def _gates(declared: Any) -> Callable[[Any, frozenset[str]], Gates]:
+    """GATES as a function of knobs and roles; a kind whose gates never change declares a plain table."""
+    return declared if callable(declared) else lambda knobs, roles: declared
