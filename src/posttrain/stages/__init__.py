@@ -38,4 +38,7 @@ def kind(name: str) -> Kind:
 
 def _gates(declared: Any) -> Callable[[Any, frozenset[str]], Gates]:
     """GATES as a function of knobs and roles; a kind whose gates never change declares a plain table."""
-    return declared if callable(declared) else lambda knobs, roles: declared
+    if isinstance(declared, dict):
+        table: Gates = declared
+        return lambda knobs, roles: table
+    return declared
