@@ -1,0 +1,105 @@
+"""The state of a training run on disk: whole or not there, restored bit for bit, in safetensors and JSON."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from posttrain.train.optim import Optimiser
+
+TENSORS, FACTS = "state.safetensors", "state.json"
+
+
+def write(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Put the state of `step` below `folder`, then drop the states before it; a kill leaves one of them whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".state-{step}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh / TENSORS)
+    (fresh / FACTS).write_text(json.dumps({"step": step, "facts": facts}, sort_keys=True), encoding="utf-8")
+    for name in (TENSORS, FACTS):
+        _sync(fresh / name)
+    whole = folder / f"state-{step}"
+    shutil.rmtree(whole, ignore_errors=True)
+    fresh.rename(whole)
+    _sync(folder)
+    for other in folder.iterdir():
+        if other != whole and other.name.lstrip(".").startswith("state-"):
+            shutil.rmtree(other)
+
+
+def read(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+    """The newest whole state below `folder`: step, tensors, facts; None where there is none."""
+    steps = sorted(int(p.name.removeprefix("state-")) for p in folder.glob("state-*"))
+    if not steps:
+        return None
+    whole = folder / f"state-{steps[-1]}"
+    held = json.loads((whole / FACTS).read_text(encoding="utf-8"))
+    return held["step"], load_file(whole / TENSORS), held["facts"]
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Keeper:
+    """Keeps and restores the state of a loop: trainable weights, optimiser, step, and the method's own `facts`.
+
+    Without `every` a save happens when the time since the last one is 1/`share` times what that one took, so that
+    saving costs at most `share` of the run whatever the model's size. When it happens never changes a result.
+    """
+
+    def __init__(self, folder: Path, *, every: int | None = None, share: float = 0.02) -> None:
+        """Keep states below `folder`, every `every` steps or at `share` of the run's time."""
+        self.folder, self.every, self.share = folder, every, share
+        self.facts: dict[str, Any] = {}
+        """Whatever JSON the method must find again; restored before the loop starts."""
+        self.tensors: dict[str, Tensor] = {}
+        """The same for tensors."""
+        self._next = 0.0
+
+    def restore(self, model: nn.Module, optimiser: Optimiser) -> int:
+        """Load the kept state into model, optimiser and `facts`; the number of steps done, 0 where none is kept."""
+        state = read(self.folder)
+        if state is None:
+            return 0
+        step, tensors, self.facts = state
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "own": {}}
+        for key, value in tensors.items():
+            group, name = key.split("/", 1)
+            groups[group][name] = value
+        with torch.no_grad():
+            for name, p in _trainable(model).items():
+                p.copy_(groups["model"][name])
+        optimiser.load(groups["optimiser"])
+        self.tensors = groups["own"]
+        return step
+
+    def keep(self, step: int, model: nn.Module, optimiser: Optimiser, *, last: bool = False) -> bool:
+        """Save the state after `step` steps if it is time to, or if it is the last; whether it did."""
+        due = step % self.every == 0 if self.every else time.monotonic() >= self._next
+        if not (due or last):
+            return False
+        start = time.monotonic()
+        tensors = {f"model/{name}": p for name, p in _trainable(model).items()}
+        tensors |= {f"optimiser/{name}": t for name, t in optimiser.tensors().items()}
+        tensors |= {f"own/{name}": t for name, t in self.tensors.items()}
+        write(self.folder, step, tensors, self.facts)
+        end = time.monotonic()
+        self._next = end + (end - start) / self.share
+        return True
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
