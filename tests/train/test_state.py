@@ -1,0 +1,90 @@
+"""The kept state: whole or not there, one at a time, exact."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from posttrain.train import optim, state
+
+
+def stepped(seed: int = 0) -> tuple[nn.Linear, optim.Optimiser]:
+    model = nn.Linear(3, 2)
+    source = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(2, 3, generator=source))
+    optimiser = optim.adamw(model)
+    optimiser.set_lr(0.1)
+    model(torch.ones(3)).sum().backward()
+    optimiser.step()
+    return model, optimiser
+
+
+def test_what_is_kept_comes_back(tmp_path: Path):
+    model, optimiser = stepped()
+    keeper = state.Keeper(tmp_path, every=1)
+    keeper.facts, keeper.tensors = {"seen": [1, 2]}, {"buffer/one": torch.arange(3)}
+    assert keeper.keep(4, model, optimiser)
+    other, fresh = stepped(seed=1)
+    again = state.Keeper(tmp_path)
+    assert again.restore(other, fresh) == 4
+    assert again.facts == {"seen": [1, 2]}
+    assert torch.equal(again.tensors["buffer/one"], torch.arange(3))
+    assert torch.equal(other.weight, model.weight)
+    assert {k: v.tolist() for k, v in fresh.tensors().items()} == {
+        k: v.tolist() for k, v in optimiser.tensors().items()
+    }
+
+
+def test_nothing_kept_is_step_zero(tmp_path: Path):
+    assert state.Keeper(tmp_path / "none").restore(*stepped()) == 0
+
+
+def test_a_half_written_state_is_ignored(tmp_path: Path):
+    """S-A7: what a kill left half written is not read, and the next save clears it away."""
+    model, optimiser = stepped()
+    keeper = state.Keeper(tmp_path, every=1)
+    keeper.keep(1, model, optimiser)
+    half = tmp_path / ".state-2"
+    half.mkdir()
+    (half / state.TENSORS).write_bytes(b"\0\0")
+    assert state.Keeper(tmp_path).restore(*stepped()) == 1
+    keeper.keep(2, model, optimiser)
+    assert [p.name for p in tmp_path.iterdir()] == ["state-2"]
+
+
+def test_leftover_of_a_kill_between_rename_and_clearing(tmp_path: Path):
+    """S-A7: two whole states: the newer counts, by number and not by name."""
+    model, optimiser = stepped()
+    keeper = state.Keeper(tmp_path, every=1)
+    keeper.keep(10, model, optimiser)
+    shutil.copytree(tmp_path / "state-10", tmp_path / "state-9")
+    assert state.Keeper(tmp_path).restore(*stepped()) == 10
+
+
+def test_saving_is_rationed_by_what_it_costs(tmp_path: Path):
+    """The first step is kept, the next one not: a save waits until it costs its share of the time at most."""
+    model, optimiser = stepped()
+    keeper = state.Keeper(tmp_path, share=1e-6)
+    assert keeper.keep(1, model, optimiser)
+    assert not keeper.keep(2, model, optimiser)
+    assert keeper.keep(3, model, optimiser, last=True)
+    assert state.read(tmp_path)[0] == 3
+
+
+def test_only_what_is_trained_is_kept(tmp_path: Path):
+    model, optimiser = stepped()
+    model.bias.requires_grad_(False)
+    state.Keeper(tmp_path, every=1).keep(1, model, optimiser)
+    _, tensors, _ = state.read(tmp_path)
+    assert "model/weight" in tensors and "model/bias" not in tensors
+
+
+def test_decay_spares_vectors_and_muon_takes_hidden_matrices_only():
+    model = nn.ModuleDict({"embed_tokens": nn.Embedding(3, 2), "q_proj": nn.Linear(2, 2), "lm_head": nn.Linear(2, 3)})
+    hidden, rest = optim.muon(model, times=2.0).methods
+    assert [p is model["q_proj"].weight for g in hidden.optimiser.param_groups for p in g["params"]] == [True]
+    assert [len(g["params"]) for g in rest.optimiser.param_groups] == [2, 2]
+    decays = [g["weight_decay"] for g in optim.adamw(model, weight_decay=0.3).methods[0].optimiser.param_groups]
+    assert decays == [0.3, 0.0]
