@@ -8,9 +8,9 @@ AnswerType = Literal["maths", "code", "options"]
 
 
 class Row(BaseModel):
-    """A line of a JSONL file: frozen, no unknown fields."""
+    """A line of a JSONL file: frozen, no unknown fields, no number that JSON cannot say."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Solution(Row):
