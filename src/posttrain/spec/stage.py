@@ -74,6 +74,8 @@ class Foreseen:
     knobs: Mapping[str, Any]
     axes: Mapping[str, str]
     artifact: Artifact | None = None
+    inputs: "Mapping[str, tuple[Foreseen, ...]]" = field(default_factory=dict[str, "tuple[Foreseen, ...]"])
+    """What it is made from in its turn: the number of items of a comparison is known two steps up."""
 
 
 class Context(Protocol, Generic[K]):
