@@ -130,7 +130,9 @@ def run(folder: Path, kind: str, *, stop: int | None = None, every: int = 2) -> 
         if done == stop:
             raise Killed
 
-    loop.train(model, optimiser, parts_of(model, 2), COURSE, keeper=state.Keeper(folder, every=every), after=after)
+    keeper = state.Keeper(folder, every=every)
+    start = keeper.restore(model, optimiser)
+    loop.train(model, optimiser, parts_of(model, 2), COURSE, start=start, keeper=keeper, after=after)
     return model, losses
 
 

@@ -100,16 +100,17 @@ def train(
     parts: Callable[[int], Iterable[Part]],
     course: Course,
     *,
+    start: int,
     keeper: Keeper,
     after: Callable[[int, StepReport], None],
 ) -> None:
-    """Run the course from the state `keeper` holds, or from the start.
+    """Run the course from step `start`, which `keeper.restore` gave.
 
     `parts(step)` (from 0) must depend on `step` alone, so that a resumed run is the same run; `after(done, report)`
     (from 1) tells, validates and saves checkpoints. It runs before the state is kept, so after a kill it may run
     again for the same step: it must be idempotent.
     """
-    for step in range(keeper.restore(model, optimiser), course.steps):
+    for step in range(start, course.steps):
         optimiser.set_lr(course.rate(step))
         report = update(model, optimiser, parts(step), clip=course.clip, step=step + 1)
         after(step + 1, report)
