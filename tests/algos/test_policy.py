@@ -172,20 +172,27 @@ def test_overlong_penalty_falls_linearly_to_the_cap():
 # --- the objective ---------------------------------------------------------------------------------------------------
 
 
-def padded(rows):
-    """Rows of unequal length, right padded with NaN, and their mask."""
-    width = max(map(len, rows))
-    values = torch.tensor([list(row) + [math.nan] * (width - len(row)) for row in rows], dtype=F64)
-    return values, ~values.isnan()
+def flat(rows, advantages, form, *, cap=99):
+    """Token-wise log-ratios, advantages and shares of responses of unequal length."""
+    lengths = torch.tensor([len(row) for row in rows])
+    share = policy.token_share(lengths, form=form, cap=cap).to(F64)
+    return (
+        torch.tensor([x for row in rows for x in row], dtype=F64).log(),
+        torch.as_tensor(advantages, dtype=F64).repeat_interleave(lengths),
+        share.repeat_interleave(lengths),
+    )
 
 
-def objective(ratios, r, *, sharpness=0.0, form="mgpo", epsilon=0.2, ddof=0, cap=99):
+def surrogate(rows, advantages, form="mgpo", **bounds):
+    logp, advantage, share = flat(rows, advantages, form, cap=bounds.pop("cap", 99))
+    bounds = {"epsilon": 0.2} | bounds
+    return policy.surrogate(logp, old_M=torch.zeros_like(logp), advantage_M=advantage, share_M=share, **bounds)
+
+
+def objective(ratios, r, *, sharpness=0.0, form="mgpo", cap=99):
     r_G = t(*r)
     weight = 1.0 if form == "grpo" else policy.mgpo_weight(policy.accuracy(r_G), sharpness=sharpness)
-    a_N1 = (weight * policy.group_advantage(r_G, ddof=ddof))[:, None]
-    ratio_NT, mask_NT = padded(ratios)
-    share_N = policy.token_share(mask_NT.sum(-1), form=form, cap=cap).to(F64)
-    return policy.weighted_sum(policy.clipped_terms(ratio_NT, a_N1, epsilon=epsilon), mask_NT, share_N).item()
+    return surrogate(ratios, weight * policy.group_advantage(r_G), form, cap=cap).objective.item()
 
 
 @pytest.mark.parametrize("sharpness", [0, 1, 4, 8])
@@ -199,13 +206,16 @@ RATIOS_2 = [(1.3, 1.0), (0.7,), (1.0, 1.0, 1.0), (1.1, 0.9)]
 
 
 def test_terms_of_vector_2():
-    """S-D3: each clipped term of J #2 at λ = 4."""
-    ratio, mask = padded(RATIOS_2)
+    """S-D3: each clipped term of J #2 at λ = 4, and which gradients the clipping stops."""
     a = policy.mgpo_weight(t(0.25), sharpness=4) * policy.group_advantage(t(1, 0, 0, 0))
-    terms = policy.clipped_terms(ratio, a[:, None], epsilon=0.2)[mask].tolist()
+    logp, advantage, _ = flat(RATIOS_2, a, "mgpo")
+    terms = []
+    for share in torch.eye(8, dtype=F64):
+        term = policy.surrogate(logp, old_M=0 * logp, advantage_M=advantage, share_M=share, epsilon=0.2)
+        terms.append(term.objective.item())
     expected = [1.231681, 1.026400, -0.273707, *[-0.342133] * 3, -0.376347, -0.307920]
     assert terms == pytest.approx(expected, **close)
-    assert policy.clip_active(ratio, a[:, None], epsilon=0.2)[mask].tolist() == [True, False, True] + [False] * 5
+    assert surrogate(RATIOS_2, a).clipped_M.tolist() == [True, False, True] + [False] * 5
 
 
 @pytest.mark.parametrize(
@@ -244,18 +254,14 @@ sequences = st.lists(
 
 @given(sequences, st.sampled_from(["mgpo", "grpo", "token_mean", "constant_length"]), st.integers(1, 5))
 def test_objective_equals_the_loop_however_it_is_split(rows, form, size):
-    """S-D3: equal to a float loop for any split into batches and either side of padding."""
+    """S-D3: equal to a float loop for any split of the step into batches."""
     ratios, advantages = [row for row, _ in rows], [a for _, a in rows]
-    share = policy.token_share(torch.tensor([len(row) for row in ratios]), form=form, cap=7).to(F64)
-    for flip in (False, True):
-        total = 0.0
-        for start in range(0, len(rows), size):
-            ratio, mask = padded(ratios[start : start + size])
-            if flip:
-                ratio, mask = ratio.flip(-1), mask.flip(-1)
-            terms = policy.clipped_terms(ratio, t(*advantages[start : start + size])[:, None], epsilon=0.2)
-            total += policy.weighted_sum(terms, mask, share[start : start + size]).item()
-        assert total == pytest.approx(loop_objective(ratios, advantages, epsilon=0.2, form=form, cap=7), abs=1e-5)
+    logp, advantage, share = flat(ratios, advantages, form, cap=7)
+    pieces = zip(logp.split(size), advantage.split(size), share.split(size), strict=True)
+    total = sum(
+        policy.surrogate(x, old_M=0 * x, advantage_M=a, share_M=w, epsilon=0.2).objective.item() for x, a, w in pieces
+    )
+    assert total == pytest.approx(loop_objective(ratios, advantages, epsilon=0.2, form=form, cap=7), abs=1e-5)
 
 
 def test_a_response_of_length_zero_has_no_share():
@@ -267,9 +273,10 @@ def test_a_response_of_length_zero_has_no_share():
 
 
 def test_upper_bound_of_the_clip_is_separate():
-    terms = policy.clipped_terms(t(1.25, 0.5)[None], t(1.0)[None], epsilon=0.2, epsilon_high=0.28)
-    assert terms.tolist() == [[1.25, 0.5]]
-    assert policy.clipped_terms(t(1.35)[None], t(1.0)[None], epsilon=0.2, epsilon_high=0.28).item() == 1.28
+    both = surrogate([(1.25, 0.5)], [1.0], "token_mean", epsilon_high=0.28)
+    assert both.objective.item() == pytest.approx(1.75 / 2)
+    assert both.ratio_M.tolist() == pytest.approx([1.25, 0.5])
+    assert surrogate([(1.35,)], [1.0], epsilon_high=0.28).objective.item() == pytest.approx(1.28)
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------
@@ -284,10 +291,10 @@ def policy_gradient(sharpness, form, seed=0):
     old = logp.detach() + 0.3 * torch.randn(8, 3, generator=generator, dtype=F64)
     r = torch.tensor([[1.0, 0, 0, 0], [1, 1, 0, 1]], dtype=F64)
     weight = torch.ones(2, dtype=F64) if form == "grpo" else policy.mgpo_weight(policy.accuracy(r), sharpness=sharpness)
-    a = (weight[:, None] * policy.group_advantage(r)).reshape(8, 1)
-    terms = policy.clipped_terms((logp - old).exp(), a, epsilon=0.2)
-    share = policy.token_share(torch.full((8,), 3), form=form, cap=3).to(F64)
-    (-policy.weighted_sum(terms, torch.ones(8, 3, dtype=torch.bool), share)).backward()
+    a = (weight[:, None] * policy.group_advantage(r)).reshape(8).repeat_interleave(3)
+    share = policy.token_share(torch.full((8,), 3), form=form, cap=3).to(F64).repeat_interleave(3)
+    j = policy.surrogate(logp.reshape(-1), old_M=old.reshape(-1), advantage_M=a, share_M=share, epsilon=0.2)
+    (-j.objective).backward()
     return logits.grad
 
 
@@ -301,13 +308,11 @@ def test_clipped_tokens_have_no_gradient():
     """S-D3: the gradient of a clipped token is 0, of the others ratio·A'·∇log π."""
     logp = t(0.5, 0.1, -0.5, -0.1).requires_grad_()
     a = t(1, 1, -1, -1)
-    terms = policy.clipped_terms(logp.exp()[None], a[None], epsilon=0.2)
-    terms.sum().backward()
+    j = policy.surrogate(logp, old_M=t(0, 0, 0, 0), advantage_M=a, share_M=t(1, 1, 1, 1), epsilon=0.2)
+    j.objective.backward()
     assert logp.grad is not None
-    active = policy.clip_active(logp.exp()[None], a[None], epsilon=0.2)[0]
-    assert active.tolist() == [True, False, True, False]
-    expected = torch.where(active, torch.zeros(4, dtype=F64), logp.exp().detach() * a)
-    assert torch.allclose(logp.grad, expected)
+    assert j.clipped_M.tolist() == [True, False, True, False]
+    assert torch.allclose(logp.grad, torch.where(j.clipped_M, 0.0, logp.exp().detach() * a))
 
 
 # --- KL --------------------------------------------------------------------------------------------------------------
@@ -369,5 +374,4 @@ def test_kl_of_equal_policies_is_exactly_zero():
 
 
 def test_learning_potential_is_the_mean_nll():
-    logp, mask = padded([(-1.0, -3.0), (-0.5,)])
-    assert policy.learning_potential(logp, mask).tolist() == [2.0, 0.5]
+    assert policy.learning_potential(t(-1.0, -3.0)).item() == 2.0

@@ -1,9 +1,11 @@
 """Group-relative policy optimisation: accuracy, MGPO weight, advantage, clipped surrogate, KL estimators.
 
-Shapes: `_P` prompts, `_G` responses of one prompt, `_N` = P·G responses, `_T` response tokens, right padded.
+Shapes: `_P` prompts, `_G` responses of one prompt, `_N` = P·G responses, `_M` response tokens, those of one response
+after those of another: EOS belongs to a response, prompt and padding do not.
 Formulas F6 to F14 of VibeThinker-1.5B (arXiv 2511.06221) and VibeThinker-3B (arXiv 2606.16140); natural logarithms.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -79,28 +81,37 @@ def overlong_penalty(lengths: Int[Tensor, "*N"], *, cap: int, margin: int) -> Fl
     return ((cap - margin - lengths.to(torch.get_default_dtype())) / margin).clamp(min=-1.0, max=0.0)
 
 
-def clipped_terms(
-    ratio_NT: Float[Tensor, "N T"],
-    advantage_NT: Float[Tensor, " N #T"],
-    *,
-    epsilon: float,
-    epsilon_high: float | None = None,
-) -> Float[Tensor, "N T"]:
-    """min(x·A, clip(x, 1 - ε, 1 + ε_high)·A) per token with x the ratio, to be maximised (F12 inside the sums)."""
-    high = epsilon if epsilon_high is None else epsilon_high
-    return torch.minimum(ratio_NT * advantage_NT, ratio_NT.clamp(1 - epsilon, 1 + high) * advantage_NT)
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """What `surrogate` makes of the tokens of a batch."""
 
-
-def clip_active(
-    ratio_NT: Float[Tensor, "N T"],
-    advantage_NT: Float[Tensor, " N #T"],
-    *,
-    epsilon: float,
-    epsilon_high: float | None = None,
-) -> Bool[Tensor, "N T"]:
+    objective: Float[Tensor, ""]
+    """The batch's part of J, to be maximised; carries the gradient."""
+    ratio_M: Float[Tensor, " M"]
+    """π / π_old of each token, without gradient."""
+    clipped_M: Bool[Tensor, " M"]
     """The tokens whose gradient the clipping stops."""
-    high = epsilon if epsilon_high is None else epsilon_high
-    return ((advantage_NT > 0) & (ratio_NT > 1 + high)) | ((advantage_NT < 0) & (ratio_NT < 1 - epsilon))
+
+
+def surrogate(
+    logp_M: Float[Tensor, " M"],
+    *,
+    old_M: Float[Tensor, " M"],
+    advantage_M: Float[Tensor, " M"],
+    share_M: Float[Tensor, " M"],
+    epsilon: float,
+    epsilon_high: float | None = None,
+) -> Surrogate:
+    """Σ share · min(ratio·A', clip(ratio, 1 - ε, 1 + ε_high)·A') over response tokens (F11, F12).
+
+    `old_M` are the log-probabilities noted while sampling; `share_M` comes from `token_share`.
+    """
+    low, high = 1 - epsilon, 1 + (epsilon if epsilon_high is None else epsilon_high)
+    ratio_M = (logp_M - old_M).exp()
+    terms_M = torch.minimum(ratio_M * advantage_M, ratio_M.clamp(low, high) * advantage_M)
+    held_M = ratio_M.detach()
+    clipped_M = ((advantage_M > 0) & (held_M > high)) | ((advantage_M < 0) & (held_M < low))
+    return Surrogate((terms_M * share_M).sum(), held_M, clipped_M)
 
 
 def token_share(lengths_N: Int[Tensor, " N"], *, form: Form, cap: int) -> Float[Tensor, " N"]:
@@ -121,13 +132,6 @@ def token_share(lengths_N: Int[Tensor, " N"], *, form: Form, cap: int) -> Float[
     return torch.where(present, share, torch.zeros_like(share))
 
 
-def weighted_sum(
-    terms_NT: Float[Tensor, "N T"], mask_NT: Bool[Tensor, "N T"], share_N: Float[Tensor, " N"]
-) -> Float[Tensor, ""]:
-    """Σ over responses of share · Σ over its tokens; what stands outside the mask has no part, not even a NaN."""
-    return (torch.where(mask_NT, terms_NT, torch.zeros_like(terms_NT)).sum(-1) * share_N).sum()
-
-
 def kl_estimate(
     logp: Float[Tensor, "*N"], reference: Float[Tensor, "*N"], *, estimator: Estimator
 ) -> Float[Tensor, "*N"]:
@@ -144,7 +148,6 @@ def kl_estimate(
     return torch.expm1(-d) + d
 
 
-def learning_potential(logp_NT: Float[Tensor, "N T"], mask_NT: Bool[Tensor, "N T"]) -> Float[Tensor, " N"]:
-    """S(q, y): mean negative log-probability in nats per token of a response under the student (F14, 3B eq. 4)."""
-    kept_NT = torch.where(mask_NT, logp_NT, torch.zeros_like(logp_NT))
-    return -kept_NT.sum(-1) / mask_NT.sum(-1)
+def learning_potential(logp_M: Float[Tensor, " M"]) -> Float[Tensor, ""]:
+    """S(q, y): mean negative log-probability, in nats per token, of one response under the student (F14, 3B eq. 4)."""
+    return -logp_M.mean()
