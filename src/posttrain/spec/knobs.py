@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt
 
 
 class Closed(BaseModel):
@@ -38,6 +38,14 @@ def tags(annotation: Any) -> tuple[str, ...]:
             if isinstance(variant, type) and issubclass(variant, Variant):
                 found.append(str(variant.model_fields["type"].default))
     return tuple(dict.fromkeys(found))
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, int) else value
+
+
+Counts = Annotated[tuple[PositiveInt, ...], Field(min_length=1), BeforeValidator(_listed)]
+"""One whole number above zero, or a list of them: `k = 8`, `k = [8, 1, 4]`."""
 
 
 class FileMark:
