@@ -1,0 +1,112 @@
+"""The record of what happened: one JSON object a line, appended whole, never rewritten.
+
+Several processes write one ledger. A line is one `write` under a lock, so lines never mix; a line that a crash
+tore is skipped by readers, and the next writer begins a new one.
+"""
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self, cast
+
+from posttrain.spec.errors import MissingNeed
+
+Record = dict[str, Any]
+"""`t` in Unix seconds, `event`, `run` (the invocation), `node` where it concerns one, and the event's own fields."""
+
+
+class Ledger:
+    """An open ledger; every process opens its own."""
+
+    def __init__(self, path: Path, *, run: str = "") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._run = run
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._path = path
+
+    def write(self, event: str, *, node: str | None = None, **fields: object) -> None:
+        """Append one record; numbers that are not finite become null."""
+        about = {} if node is None else {"node": node}
+        record = {"t": round(time.time(), 6), "run": self._run, **about, "event": event, **fields}
+        self._append(_line(record))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, line: bytes) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            written = os.write(self._file, line)
+            if written != len(line):
+                os.ftruncate(self._file, size)
+                raise MissingNeed("the disk is full.", where=str(self._path), remedy="Free some space and run again.")
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+class Tail:
+    """Reads what was appended since it last looked."""
+
+    def __init__(self, path: Path, *, from_end: bool = False) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if from_end and path.exists() else 0
+
+    def new(self) -> list[Record]:
+        """Every whole record since the last call."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return list(_records(whole.splitlines()))
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Every record of a ledger; nothing where there is no file. A torn line is left out."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from _records(file)
+
+
+def _records(lines: Iterator[bytes] | list[bytes] | Any) -> Iterator[Record]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "event" in record:
+            yield cast("Record", record)
+
+
+def _line(record: Record) -> bytes:
+    try:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in cast("dict[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in cast("list[Any]", value)]
+    return value

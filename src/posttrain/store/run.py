@@ -1,0 +1,166 @@
+"""Where everything lies: the only file that builds a path of a run, its store, its artifacts.
+
+    RUN/ledger.jsonl  recipe.json  lock  report.html  logs/STAGE.MEMBER.log
+    RUN/nodes/STAGE.MEMBER  ->  STORE/artifacts/FINGERPRINT/  (+ manifest.json)
+    RUN/store               ->  STORE, where that is another folder
+    STORE/scratch/FINGERPRINT/{out,work,time.json}  cache/NAME  locks/FINGERPRINT
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.spec.errors import UsageError
+
+MANIFEST = "manifest.json"
+"""The file that makes a folder an artifact; written last."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder that artifacts, unfinished work and caches lie in."""
+
+    root: Path
+
+    def artifact(self, fingerprint: str) -> Path:
+        """The folder of a finished artifact."""
+        return self.root / "artifacts" / fingerprint
+
+    def out(self, fingerprint: str) -> Path:
+        """Where a node makes what becomes the artifact."""
+        return self.scratch(fingerprint) / "out"
+
+    def work(self, fingerprint: str) -> Path:
+        """What a node keeps to resume from."""
+        return self.scratch(fingerprint) / "work"
+
+    def time(self, fingerprint: str) -> Path:
+        """The record of what earlier attempts at a node took."""
+        return self.scratch(fingerprint) / "time.json"
+
+    def replaced(self, fingerprint: str) -> Path:
+        """Where an artifact goes when the same facts are worked again."""
+        return self.scratch(fingerprint) / "replaced"
+
+    def scratch(self, fingerprint: str) -> Path:
+        """Everything of an unfinished node."""
+        return self.root / "scratch" / fingerprint
+
+    def cache(self, name: str) -> Path:
+        """A folder that outlives nodes."""
+        return self.root / "cache" / name
+
+    def lock(self, fingerprint: str) -> Path:
+        """The lock of whoever makes that artifact."""
+        return self.root / "locks" / fingerprint
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with one recipe's ledger, nodes and report, and the store its artifacts lie in."""
+
+    folder: Path
+    store: Store
+
+    @property
+    def ledger(self) -> Path:
+        """The append-only record of what happened."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.json"
+
+    @property
+    def lock(self) -> Path:
+        """The lock of the process that drives this run."""
+        return self.folder / "lock"
+
+    @property
+    def report(self) -> Path:
+        """The page to read or send."""
+        return self.folder / "report.html"
+
+    @property
+    def nodes(self) -> Path:
+        """The folder of pointers, one per node."""
+        return self.folder / "nodes"
+
+    def log(self, node: str) -> Path:
+        """What a node printed."""
+        return self.folder / "logs" / f"{file_name(node)}.log"
+
+    def pointer(self, node: str) -> Path:
+        """The link to a node's current artifact."""
+        return self.nodes / file_name(node)
+
+    def current(self, node: str) -> str | None:
+        """The fingerprint of a node's current artifact; None where nothing was made."""
+        try:
+            return Path(os.readlink(self.pointer(node))).name
+        except OSError:
+            return None
+
+    def point(self, node: str, fingerprint: str) -> None:
+        """Make an artifact the current one of a node, atomically."""
+        if self.current(node) == fingerprint and self.pointer(node).exists():
+            return
+        target, link = self.store.artifact(fingerprint), self.pointer(node)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_name(f".{link.name}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(_from(link.parent, target, inside=self.folder))
+        fresh.replace(link)
+
+    def remember_store(self) -> None:
+        """Leave a link to a store that is another folder, so that later commands find it."""
+        link = self.folder / "store"
+        if self.store.root != self.folder and not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.store.root.resolve())
+
+
+def at(folder: Path, store: Path | None = None) -> Run:
+    """The run in a folder; its store is the one given, else the one it remembers, else the folder itself."""
+    known = folder / "store"
+    if store is None and known.is_symlink():
+        store = known.resolve()
+    return Run(folder, Store(store or folder))
+
+
+def existing(folder: Path) -> Run:
+    """The run in a folder that has one; UsageError where there is none."""
+    run = at(folder)
+    if not run.recipe.is_file():
+        raise UsageError(
+            "there is no run here (no recipe.json).", where=str(folder), remedy="Name a folder that `posttrain run` made."
+        )
+    return run
+
+
+def file_name(node: str) -> str:
+    """A node's name as a file: `probe/algebra` is `probe.algebra`."""
+    return node.replace("/", ".", 1)
+
+
+def node_id(name: str) -> str:
+    """The node of a file name: `probe.algebra` is `probe/algebra`."""
+    return name.replace(".", "/", 1)
+
+
+def locate(path: Path) -> Path:
+    """The folder that a path or `RUN/NODE` means; UsageError where there is none."""
+    if path.is_dir():
+        return path
+    for run in path.parents:
+        pointer = at(run).pointer(path.relative_to(run).as_posix())
+        if pointer.is_dir():
+            return pointer.resolve()
+    raise UsageError("there is no such folder.", where=str(path), remedy="Give a folder, or RUN/NODE of a finished node.")
+
+
+def _from(folder: Path, target: Path, *, inside: Path) -> Path:
+    """The target as a link in a folder holds it: relative where both lie in one tree, so that the tree can move."""
+    folder, target, inside = folder.resolve(), target.resolve(), inside.resolve()
+    return Path(os.path.relpath(target, folder)) if target.is_relative_to(inside) else target
