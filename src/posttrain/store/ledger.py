@@ -1,7 +1,21 @@
 """The record of what happened: one JSON object a line, appended whole, never rewritten.
 
 Several processes write one ledger. A line is one `write` under a lock, so lines never mix; a line that a crash
-tore is skipped by readers, and the next writer begins a new one.
+tore is skipped by readers, and the next writer begins a new one. Every record has `t` (Unix seconds), `run` (the
+invocation) and `event`; those of a node have `node`:
+
+    run_started    recipe, seed, profiles, jobs, store, pid, host, environment
+    plan           decisions [{node, stage, kind, action, reasons, fingerprint, estimate}], off [stage]
+    node_kept      fingerprint, reasons
+    node_started   fingerprint, reasons, attempt, log
+    step           fingerprint, metrics {step, …}; the last of equal (node, fingerprint, step) counts
+    progress       done, total, unit
+    note           kind, text, count
+    node_finished  fingerprint, digest, metrics, measured
+    node_failed    code, what, where, remedy, log, attempt, again (whether it is tried again)
+    node_blocked   reasons
+    verdict        gate, node, value, severity, metric, condition, evidence, reason, absent
+    run_finished   code, wall_s
 """
 
 import fcntl
