@@ -87,6 +87,8 @@ class Verdict:
     evidence: Metric | None
     reason: str
     """One sentence: why this verdict."""
+    absent: str = ""
+    """What the gate `requires` and this machine lacks; empty where nothing is lacking."""
 
 
 Metrics = Mapping[str, Metric]

@@ -4,13 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from typing import Any, cast
 
 from posttrain.spec.errors import UsageError
-from posttrain.spec.knobs import Closed, FileMark, Knobs
+from posttrain.spec.knobs import Closed, Knobs
+from posttrain.spec.knobs import files as named_files
 
 
 class InputFact(Closed):
@@ -33,9 +31,6 @@ class Facts(Closed):
     """Content digest of each `File` knob, by dotted key; its path does not count."""
 
 
-Key = tuple[str | int, ...]
-
-
 def canonical(value: object) -> bytes:
     """The one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -55,13 +50,12 @@ def knob_facts(knobs: Knobs) -> tuple[dict[str, Any], dict[str, str]]:
     """
     plain = knobs.model_dump(mode="json")
     files: dict[str, str] = {}
-    for key, path in _file_knobs(knobs, ()):
+    for dotted, path in named_files(knobs).items():
         source, name = _split(path)
-        dotted = ".".join(map(str, key))
         if not source.exists():
             raise UsageError(f"there is no file {source}.", where=dotted, remedy="Correct the path of this knob.")
         files[dotted] = folder_digest(source) if source.is_dir() else file_digest(source)
-        _put(plain, key, name)
+        _put(plain, dotted, name)
     return plain, files
 
 
@@ -74,7 +68,9 @@ def file_digest(path: Path) -> str:
 def folder_digest(folder: Path) -> str:
     """Digest over name, sha256 and size of every file below a folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return content_digest((path.relative_to(folder).as_posix(), file_digest(path), path.stat().st_size) for path in paths)
+    return content_digest(
+        (path.relative_to(folder).as_posix(), file_digest(path), path.stat().st_size) for path in paths
+    )
 
 
 def content_digest(files: Iterator[tuple[str, str, int]]) -> str:
@@ -138,33 +134,6 @@ def _shown(knobs: Mapping[str, Any], key: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _file_knobs(value: object, key: Key, *, marked: bool = False) -> Iterator[tuple[Key, Path]]:
-    """Every path below a value whose field carries the mark of a `File`, with its key."""
-    if isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            yield from _file_knobs(getattr(value, name), (*key, name), marked=_marked(field))
-    elif isinstance(value, dict):
-        for name, part in cast("dict[str, object]", value).items():
-            yield from _file_knobs(part, (*key, name), marked=marked)
-    elif isinstance(value, (list, tuple)):
-        for index, part in enumerate(cast("list[object]", value)):
-            yield from _file_knobs(part, (*key, index), marked=marked)
-    elif isinstance(value, Path) and marked:
-        yield key, value
-
-
-def _marked(field: FieldInfo) -> bool:
-    return any(isinstance(mark, FileMark) for mark in field.metadata) or _has_mark(field.annotation)
-
-
-def _has_mark(annotation: object) -> bool:
-    return isinstance(annotation, FileMark) or any(_has_mark(part) for part in _parts(annotation))
-
-
-def _parts(annotation: object) -> tuple[object, ...]:
-    return (*get_args(annotation), *getattr(annotation, "__metadata__", ()))
-
-
 def _split(path: Path) -> tuple[Path, str]:
     """A file and, where the path reads `file.py:name`, the name in it."""
     if path.exists() or ":" not in path.name:
@@ -173,7 +142,8 @@ def _split(path: Path) -> tuple[Path, str]:
     return path.with_name(file), name
 
 
-def _put(tree: Any, key: Key, value: str) -> None:
-    for part in key[:-1]:
+def _put(tree: Any, dotted: str, value: str) -> None:
+    *way, last = (int(part) if part.isdigit() else part for part in dotted.split("."))
+    for part in way:
         tree = tree[part]
-    tree[key[-1]] = value
+    tree[last] = value

@@ -23,9 +23,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from posttrain.spec.errors import MissingNeed
 
@@ -37,6 +37,7 @@ class Ledger:
     """An open ledger; every process opens its own."""
 
     def __init__(self, path: Path, *, run: str = "") -> None:
+        """Open or begin the ledger at a path, for the invocation `run`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._run = run
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -51,12 +52,6 @@ class Ledger:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _append(self, line: bytes) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -76,6 +71,7 @@ class Tail:
     """Reads what was appended since it last looked."""
 
     def __init__(self, path: Path, *, from_end: bool = False) -> None:
+        """Begin at the start, or with what is appended from here on."""
         self._path = path
         self._offset = path.stat().st_size if from_end and path.exists() else 0
 
@@ -98,7 +94,7 @@ def read(path: Path) -> Iterator[Record]:
             yield from _records(file)
 
 
-def _records(lines: Iterator[bytes] | list[bytes] | Any) -> Iterator[Record]:
+def _records(lines: Iterable[bytes]) -> Iterator[Record]:
     for line in lines:
         try:
             record = json.loads(line)

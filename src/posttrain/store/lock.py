@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ class Holder:
     """Unix seconds."""
 
     def __str__(self) -> str:
+        """As an error names it."""
         return f"process {self.pid} on {self.host}" if self.pid else "another process"
 
 
@@ -28,6 +29,7 @@ class Lock:
     """An exclusive lock on a file."""
 
     def __init__(self, path: Path) -> None:
+        """Name the file; nothing is taken yet."""
         self._path, self._file = path, -1
 
     def take(self) -> Holder | None:
@@ -65,7 +67,7 @@ class Lock:
 
 
 @contextmanager
-def waiting(path: Path, notice: Callable[[Holder], None], *, poll: float = 0.1) -> Iterator[None]:
+def waiting(path: Path, notice: Callable[[Holder], None], *, poll: float = 0.1) -> Generator[None]:
     """Hold a lock, waiting for whoever has it; `notice` hears of each holder once."""
     lock, seen = Lock(path), None
     while (holder := lock.take()) is not None:

@@ -1,9 +1,9 @@
 """Where everything lies: the only file that builds a path of a run, its store, its artifacts.
 
-    RUN/ledger.jsonl  recipe.json  lock  report.html  logs/STAGE.MEMBER.log
-    RUN/nodes/STAGE.MEMBER  ->  STORE/artifacts/FINGERPRINT/  (+ manifest.json)
-    RUN/store               ->  STORE, where that is another folder
-    STORE/scratch/FINGERPRINT/{out,work,time.json}  cache/NAME  locks/FINGERPRINT
+RUN/ledger.jsonl  recipe.json  lock  report.html  logs/STAGE.MEMBER.log
+RUN/nodes/STAGE.MEMBER  ->  STORE/artifacts/FINGERPRINT/  (+ manifest.json)
+RUN/store               ->  STORE, where that is another folder
+STORE/scratch/FINGERPRINT/{out,work,time.json}  cache/NAME  locks/FINGERPRINT
 """
 
 import os
@@ -98,7 +98,7 @@ class Run:
     def current(self, node: str) -> str | None:
         """The fingerprint of a node's current artifact; None where nothing was made."""
         try:
-            return Path(os.readlink(self.pointer(node))).name
+            return self.pointer(node).readlink().name
         except OSError:
             return None
 
@@ -134,7 +134,9 @@ def existing(folder: Path) -> Run:
     run = at(folder)
     if not run.recipe.is_file():
         raise UsageError(
-            "there is no run here (no recipe.json).", where=str(folder), remedy="Name a folder that `posttrain run` made."
+            "there is no run here (no recipe.json).",
+            where=str(folder),
+            remedy="Name a folder that `posttrain run` made.",
         )
     return run
 
@@ -157,7 +159,9 @@ def locate(path: Path) -> Path:
         pointer = at(run).pointer(path.relative_to(run).as_posix())
         if pointer.is_dir():
             return pointer.resolve()
-    raise UsageError("there is no such folder.", where=str(path), remedy="Give a folder, or RUN/NODE of a finished node.")
+    raise UsageError(
+        "there is no such folder.", where=str(path), remedy="Give a folder, or RUN/NODE of a finished node."
+    )
 
 
 def _from(folder: Path, target: Path, *, inside: Path) -> Path:
