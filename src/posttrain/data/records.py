@@ -76,6 +76,47 @@ class Rollout(Row):
     advantage: float
 
 
+class RlStep(Row):
+    """One step of reinforcement learning in numbers; None where no token was trained, or there is no reference."""
+
+    step: int
+    loss: float | None
+    kl: float | None
+    """Mean k3 per trained token against the reference, nats, before the step."""
+    reward: float
+    """Mean binary reward over the responses drawn."""
+    reward_std: float
+    weight_mean: float
+    """Mean MGPO weight over the groups drawn."""
+    p: tuple[int, ...]
+    """Groups by number of correct responses, 0 to G."""
+    groups: int
+    flat: int
+    """Groups whose binary rewards are all equal."""
+    trained: int
+    """Groups that the loss saw."""
+    clip_fraction: float | None
+    """Share of trained tokens whose gradient the clipping stopped, over all updates of the step."""
+    ratio_max: float | None
+    logprob_gap: float | None
+    """Mean absolute difference per trained token between sampler and trainer, nats, before the step."""
+    entropy: float | None
+    """Mean over trained tokens of the policy's entropy, nats."""
+    length: float
+    """Mean tokens of a response."""
+    truncated: int
+    """Responses that ended at the cap."""
+    responses: int
+    grad_norm: float | None
+    """Before clipping; the last update's."""
+    lr: float
+    prompts: dict[str, int]
+    """Groups drawn per domain."""
+    generated_tokens: int
+    trained_tokens: int
+    """Tokens read in training, prompts included, padding not; one update."""
+
+
 class Gain(Row):
     """One item of a comparison: the metric before and after, paired."""
 

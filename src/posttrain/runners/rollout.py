@@ -1,0 +1,106 @@
+"""Many graded samples of many problems: prompts rendered as the model is asked, every answer decoded and graded."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from posttrain.data.chat import Prompting, prompt_ids
+from posttrain.data.records import Problem, Score
+from posttrain.graders.base import Grade
+from posttrain.graders.registry import grader
+from posttrain.models.load import Loaded
+from posttrain.models.sample import Completion, Request, Sampling, generate
+
+TRUNCATED = Grade(correct=False, outcome="truncated", answer=None)
+"""The grade of a response that ended at the cap without the end token, whatever it says."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One sampled response and what the grader says of it."""
+
+    ids: tuple[int, ...]
+    """As sampled, the end token included where there is one."""
+    logprobs: tuple[float, ...]
+    """Of each sampled token, in nats, under logits over temperature; noted while sampling."""
+    finish: Literal["stop", "length"]
+    text: str
+    """The decoded response without its end token."""
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A problem and its graded samples."""
+
+    problem: Problem
+    prompt_ids: tuple[int, ...]
+    samples: tuple[Answer, ...]
+
+
+def stream(seed: int, *names: object) -> int:
+    """A seed of its own for each list of names: 63 bits of a digest."""
+    text = "\x1f".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def rollout(
+    loaded: Loaded,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    *,
+    samples: int,
+    seed: int,
+    grade: Callable[[Problem, str], Grade] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Sampled]:
+    """Draw and grade `samples` answers to each problem, in the order given.
+
+    Each problem draws from the stream of `seed` and its id alone: what else is asked changes none of its answers.
+    `grade` replaces the grader of the problem's answer type.
+    """
+    prompting = Prompting(**loaded.prompting)
+    prompts = [tuple(prompt_ids(loaded.tokenizer, p.prompt, p.answer_type, prompting)) for p in problems]
+    requests = [
+        Request(ids=ids, seed=stream(seed, problem.id), samples=samples, key=problem.id)
+        for problem, ids in zip(problems, prompts, strict=True)
+    ]
+    drawn = generate(loaded.model, requests, sampling, stop_ids=loaded.stop_ids, progress=progress)
+    texts = iter(decode(loaded, [c for group in drawn for c in group]))
+    return [
+        Sampled(problem, ids, tuple(_answer(problem, c, next(texts), grade) for c in group))
+        for problem, ids, group in zip(problems, prompts, drawn, strict=True)
+    ]
+
+
+def decode(loaded: Loaded, completions: Sequence[Completion]) -> list[str]:
+    """The text of each completion, without its end token; other special tokens show."""
+    ids = [c.ids[:-1] if c.finish == "stop" else c.ids for c in completions]
+    return loaded.tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def scores(groups: Iterable[Sampled], *, suite: str, step: int | None = None) -> Iterator[Score]:
+    """Every sample as the row of an exam, a probe or a validation."""
+    for group in groups:
+        for number, answer in enumerate(group.samples):
+            yield Score(
+                id=group.problem.id,
+                domain=group.problem.domain,
+                sample=number,
+                correct=answer.grade.correct,
+                outcome=answer.grade.outcome,
+                answer=answer.grade.answer,
+                text=answer.text,
+                tokens=len(answer.ids),
+                finish=answer.finish,
+                suite=suite,
+                step=step,
+            )
+
+
+def _answer(
+    problem: Problem, completion: Completion, text: str, grade: Callable[[Problem, str], Grade] | None
+) -> Answer:
+    given = TRUNCATED if completion.finish == "length" else (grade or grader(problem.answer_type))(problem, text)
+    return Answer(completion.ids, completion.logprobs, completion.finish, text, given)
