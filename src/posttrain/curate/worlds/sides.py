@@ -1,0 +1,134 @@
+"""Drawing problems from the built-in worlds: endless, distinct on one side of the split, or for pre-training text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from random import Random
+from typing import Literal
+
+from posttrain.algos import overlap
+from posttrain.curate.worlds import algebra, calculus, geometry, statistics
+from posttrain.curate.worlds.template import Made, Template
+from posttrain.data.records import Problem, Solution
+from posttrain.graders.answers import box
+from posttrain.spec.errors import Mismatch, UsageError
+
+Side = Literal["train", "probe", "val", "test"]
+
+_TEMPLATES: Mapping[str, tuple[Template, ...]] = {
+    "algebra": algebra.TEMPLATES,
+    "geometry": geometry.TEMPLATES,
+    "calculus": calculus.TEMPLATES,
+    "statistics": statistics.TEMPLATES,
+}
+DOMAINS = tuple(_TEMPLATES)
+"""The domains that have a built-in world."""
+
+USUAL = 2
+"""The difficulty unless another is asked for."""
+
+_SIDES: tuple[tuple[int, Side], ...] = ((80, "train"), (85, "probe"), (90, "val"), (100, "test"))
+_PATIENCE = 20_000
+"""Draws without a new problem after which a template counts as used up."""
+
+
+def side(prompt: str) -> Side:
+    """The side of the split a prompt lies on: train 80, probe 5, val 5, test 10 in 100, by its normalised digest."""
+    return _side(overlap.digest(prompt))
+
+
+def templates(domain: str) -> tuple[str, ...]:
+    """The names of a domain's templates; UsageError where the domain has no world."""
+    return tuple(template.__name__ for template in _of(domain))
+
+
+def generate(domain: str, seed: int | str, *, difficulty: int = USUAL) -> Iterator[Problem]:
+    """Problems of a domain without end, its templates in turn; prompts may come again."""
+    rng = _stream(seed, domain, difficulty)
+    while True:
+        for template in _of(domain):
+            made = template(rng, difficulty)
+            yield _problem(domain, template, made, overlap.digest(made.prompt), difficulty)
+
+
+def draw(domain: str, on: Side, n: int, seed: int | str, *, difficulty: int = USUAL) -> list[Problem]:
+    """The first n distinct problems of a domain on one side of the split, its templates in turn while they last.
+
+    More problems with the same seed begin with the same ones. Mismatch where the side has fewer than n.
+    """
+    found = list(islice(distinct(domain, on, seed, difficulty=difficulty), n))
+    if len(found) < n:
+        raise Mismatch(
+            f"{n} problems are needed on the {on} side, {len(found)} are available",
+            where=f"domain {domain}",
+            remedy="Ask for fewer, or for a higher difficulty.",
+        )
+    return found
+
+
+def distinct(domain: str, on: Side, seed: int | str, *, difficulty: int = USUAL) -> Iterator[Problem]:
+    """Distinct problems of one side, the templates in turn, until every template is used up."""
+    rng = _stream(seed, domain, difficulty, on)
+    seen: set[str] = set()
+    left = list(_of(domain))
+    while left:
+        for template in tuple(left):
+            for _ in range(_PATIENCE):
+                made = template(rng, difficulty)
+                digest = overlap.digest(made.prompt)
+                if digest not in seen and _side(digest) == on:
+                    seen.add(digest)
+                    yield _problem(domain, template, made, digest, difficulty)
+                    break
+            else:
+                left.remove(template)
+
+
+def stream_train(seed: int | str, *, domains: Sequence[str] = DOMAINS, difficulty: int = USUAL) -> Iterator[Problem]:
+    """Problems of the train side over all domains without end, in random order; prompts may come again.
+
+    In every run of as many problems as there are templates, each template stands about once.
+    """
+    rng = _stream(seed, *domains, difficulty)
+    deck = [(domain, template) for domain in domains for template in _of(domain)]
+    while True:
+        rng.shuffle(deck)
+        for domain, template in deck:
+            while True:
+                made = template(rng, difficulty)
+                digest = overlap.digest(made.prompt)
+                if _side(digest) == "train":
+                    break
+            yield _problem(domain, template, made, digest, difficulty)
+
+
+def _of(domain: str) -> tuple[Template, ...]:
+    if domain not in _TEMPLATES:
+        known = ", ".join(DOMAINS)
+        raise UsageError(f"{domain!r} has no built-in world", where="domain", remedy=f"Known: {known}.")
+    return _TEMPLATES[domain]
+
+
+def _side(digest: str) -> Side:
+    place = int(digest[:8], 16) % 100
+    return next(name for below, name in _SIDES if place < below)
+
+
+def _stream(seed: int | str, *words: str | int) -> Random:
+    """A stream of its own for each use of a seed; seeding by text does not depend on the process."""
+    return Random("/".join(map(str, (seed, *words))))  # noqa: S311
+
+
+def _problem(domain: str, template: Template, made: Made, digest: str, difficulty: int) -> Problem:
+    answer = box(made.answer)
+    return Problem(
+        id=digest[:16],
+        domain=domain,
+        prompt=made.prompt,
+        answer=made.answer,
+        template=template.__name__,
+        difficulty=difficulty,
+        solutions=(
+            Solution(style="worked", text=f"{'; '.join(made.steps)} {answer}"),
+            Solution(style="terse", text=answer),
+        ),
+    )
