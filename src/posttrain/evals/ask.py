@@ -1,0 +1,86 @@
+"""Ask a model: every sample of every problem, graded, as rows."""
+
+import gc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from posttrain.data.records import AnswerType, Problem, Score
+from posttrain.models.load import Loaded, load
+from posttrain.models.sample import Sampling
+from posttrain.runners.rollout import Sampled, rollout
+from posttrain.spec.errors import UsageError
+
+Progress = Callable[[int, int], None]
+"""Called with samples done and samples in all."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How every problem is asked: equal askings give equal draws, so models asked alike are paired."""
+
+    samples: int
+    max_new_tokens: int
+    temperature: float | Mapping[AnswerType, float]
+    top_p: float
+    seed: int
+
+    def sampling(self, answer_type: AnswerType) -> Sampling:
+        """As the sampler is told; temperature 0 is greedy."""
+        heat = self.temperature
+        if isinstance(heat, Mapping):
+            if answer_type not in heat:
+                raise UsageError(f"there is none for answers of type {answer_type}", where="temperature")
+            heat = heat[answer_type]
+        return Sampling(temperature=heat or 1.0, top_p=self.top_p, max_new_tokens=self.max_new_tokens, greedy=heat == 0)
+
+
+def ask_folder(folder: Path, problems: Sequence[Problem], asking: Asking, *, step: int | None = None) -> list[Score]:
+    """Load a model, ask it, and free it: when this returns, the next checkpoint has the memory to itself."""
+    drawn = ask(load(folder), problems, asking, step=step)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return drawn
+
+
+def ask(
+    loaded: Loaded,
+    problems: Sequence[Problem],
+    asking: Asking,
+    *,
+    suite: str = "problems",
+    step: int | None = None,
+    progress: Progress | None = None,
+) -> list[Score]:
+    """Every sample of every problem, graded, one row each, in the order of the problems."""
+    order = {problem.id: place for place, problem in enumerate(problems)}
+    by_type: dict[AnswerType, list[Problem]] = {}
+    for problem in problems:
+        by_type.setdefault(problem.answer_type, []).append(problem)
+    sampled: list[Sampled] = []
+    for answer_type, alike in by_type.items():
+        sampling = asking.sampling(answer_type)
+        sampled += rollout(loaded, alike, sampling, samples=asking.samples, seed=asking.seed, progress=progress)
+    sampled.sort(key=lambda each: order[each.problem.id])
+    return [row for each in sampled for row in _rows(each, suite, step)]
+
+
+def _rows(sampled: Sampled, suite: str, step: int | None) -> Iterable[Score]:
+    problem = sampled.problem
+    for number, answer in enumerate(sampled.samples):
+        yield Score(
+            id=problem.id,
+            domain=problem.domain,
+            sample=number,
+            correct=answer.grade.correct,
+            outcome=answer.grade.outcome,
+            answer=answer.grade.answer,
+            text=answer.text,
+            tokens=len(answer.ids),
+            finish=answer.finish,
+            suite=suite,
+            step=step,
+        )

@@ -1,0 +1,95 @@
+"""Two exams on the same items: the paired gain, item by item, with its interval over items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from posttrain.algos.stats import bootstrap_means
+from posttrain.data.records import Gain
+from posttrain.evals.tally import SEED, Item, as_metric
+from posttrain.spec.errors import Mismatch, UsageError
+from posttrain.spec.gate import Metric
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One member after, and what it is held against."""
+
+    member: str
+    """The axis value of the member after; empty where it has none."""
+    before: Sequence[Item]
+    after: Sequence[Item]
+    domain: str | None = None
+    """Only the items of this domain; None: all."""
+
+
+def largest_k(pairs: Sequence[Pair]) -> int:
+    """The largest K that every problem of both sides has samples for."""
+    return min((item.n for pair in pairs for side in (pair.before, pair.after) for item in side), default=1)
+
+
+def gains(pairs: Sequence[Pair], *, k: int) -> list[Gain]:
+    """One row per member and item: Pass@k before and after; k = 1 is the share of samples that are right.
+
+    Mismatch where the two sides hold other items; UsageError where an item has fewer than k samples.
+    """
+    most = largest_k(pairs)
+    if k > most:
+        raise UsageError(f"k = {k}, and an item of these exams has only {most} samples", where="compare.k")
+    return [row for pair in pairs for row in _rows(pair, k)]
+
+
+def _rows(pair: Pair, k: int) -> list[Gain]:
+    before, after = _of(pair.before, pair.domain), _of(pair.after, pair.domain)
+    _same_items(before, after, pair)
+    return [
+        Gain(id=key[1], domain=there.domain, member=pair.member, before=before[key].score(k), after=there.score(k))
+        for key, there in after.items()
+    ]
+
+
+def _of(items: Sequence[Item], domain: str | None) -> dict[tuple[str, str], Item]:
+    return {(item.suite, item.id): item for item in items if domain in (None, item.domain)}
+
+
+def _same_items(before: Mapping[tuple[str, str], Item], after: Mapping[tuple[str, str], Item], pair: Pair) -> None:
+    where = "compare" + (f", member {pair.member}" if pair.member else "")
+    of_domain = f" of the domain {pair.domain}" if pair.domain else ""
+    if not before and not after:
+        raise Mismatch(f"neither side has an item{of_domain}", where=where)
+    lonely = [(key, "before") for key in before if key not in after]
+    lonely += [(key, "after") for key in after if key not in before]
+    if lonely:
+        (suite, item), side = lonely[0]
+        raise Mismatch(
+            f"the two exams have other items: {item} of suite {suite} stands only on the side {side}"
+            f" ({len(before)} items before, {len(after)} after{of_domain})",
+            where=where,
+            remedy="Give both exams the same data, suites and max_problems.",
+        )
+
+
+def summary(rows: Sequence[Gain]) -> dict[str, Metric]:
+    """gain, before and after with 95 % intervals over items; each domain's gain as gain/DOMAIN.
+
+    An item asked of several members counts once, with the mean over its members.
+    """
+    found = _means(rows)
+    for domain in sorted({row.domain for row in rows}):
+        found[f"gain/{domain}"] = _means([row for row in rows if row.domain == domain])["gain"]
+    return found
+
+
+def _means(rows: Sequence[Gain]) -> dict[str, Metric]:
+    if not rows:
+        return {name: Metric(None, "there is nothing to compare with") for name in ("gain", "before", "after")}
+    members: dict[tuple[str, str], list[Gain]] = {}
+    for row in rows:
+        members.setdefault((row.domain, row.id), []).append(row)
+    each = [
+        (sum(row.before for row in same) / len(same), sum(row.after for row in same) / len(same))
+        for same in members.values()
+    ]
+    before, after = [b for b, _ in each], [a for _, a in each]
+    columns = [[a - b for b, a in each], before, after]
+    intervals = bootstrap_means(columns, seed=SEED)
+    return {name: as_metric(found) for name, found in zip(("gain", "before", "after"), intervals, strict=True)}
