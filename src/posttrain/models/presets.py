@@ -1,0 +1,71 @@
+"""Models that are made on the spot: their shape, their vocabulary and how long they are trained; no torch."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pydantic import Field
+
+from posttrain.spec.errors import UsageError
+from posttrain.spec.knobs import Closed
+
+
+class Vocabulary(Closed):
+    """What a tokenizer made on the spot keeps as single tokens beside the 256 bytes."""
+
+    size: int
+    """Most entries in all; the rarest words are left to their bytes."""
+    min_count: int = 2
+    """A word seen less often is left to its bytes."""
+    literals: tuple[str, ...] = ("\\boxed{",)
+    """Strings that are always one token."""
+
+
+class Pretrain(Closed):
+    """How a preset is trained before it is a base."""
+
+    tokens: int
+    """Real tokens read in all; 0 leaves the random weights."""
+    batch_tokens: int
+    """Tokens of one optimiser step."""
+    lr: float
+    """AdamW's peak rate: embedding, head, norms."""
+    muon_lr: float
+    """Muon's peak rate: the matrices of the layers."""
+    decay: float
+    """The rate falls linearly to this share of the peak."""
+
+
+class Preset(Closed):
+    """A named model made from nothing."""
+
+    name: str
+    """`tiny:NAME` is trained on the spot, `init:NAME` stays random."""
+    says: str
+    """One sentence for lists."""
+    config: dict[str, Any]
+    """Keys of config.json but for the vocabulary, which the tokenizer decides."""
+    tokenizer: Vocabulary
+    """What becomes a token."""
+    pretrain: Pretrain = Field(default=Pretrain(tokens=0, batch_tokens=4096, lr=3e-3, muon_lr=0.02, decay=0.1))
+    """How it is trained."""
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """Every shipped preset by name."""
+    folder = files("posttrain") / "recipes" / "models"
+    found = [Preset(**tomllib.loads(file.read_text(encoding="utf-8"))) for file in folder.iterdir() if _toml(file.name)]
+    return {one.name: one for one in sorted(found, key=lambda one: one.name)}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; UsageError where there is none."""
+    if name not in presets():
+        raise UsageError(f"no preset is called {name!r}.", where="base.id", remedy=f"Known: {', '.join(presets())}.")
+    return presets()[name]
+
+
+def _toml(name: str) -> bool:
+    return name.endswith(".toml")
