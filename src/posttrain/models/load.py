@@ -14,9 +14,20 @@ from posttrain.models.decoder import Decoder
 from posttrain.models.presets import Preset, preset
 from posttrain.models.tokens import read_tokenizer, write_tokenizer
 from posttrain.models.weights import stream, write
-from posttrain.spec.errors import Mismatch, UsageError
+from posttrain.spec.errors import Mismatch, MissingNeed, UsageError
 
-__all__ = ["FORMATS", "Loaded", "Preset", "build", "compute_format", "load", "precision_of", "preset", "save"]
+__all__ = [
+    "FORMATS",
+    "Loaded",
+    "Preset",
+    "build",
+    "compute_format",
+    "device_name",
+    "load",
+    "precision_of",
+    "preset",
+    "save",
+]
 
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Number formats by the names that knobs use."""
@@ -56,9 +67,12 @@ class Loaded:
 def load(path: Path, *, device: str = "cpu", precision: str = "fp32", compute: str = "fp32") -> Loaded:
     """Read a model folder. `precision` is the format of the weights, `compute` that of matrix products.
 
-    Raises UsageError where the folder is not a model of a supported family, Mismatch where weights and config differ.
+    `device` and `compute` take `auto`, as resources do. Raises UsageError where the folder is not a model of a
+    supported family, Mismatch where weights and config differ, MissingNeed where the device is absent.
     """
     path = Path(path)
+    device = device_name(device)
+    compute = compute_format(compute, device)
     config = read_config(path)
     decoder = parse(config, where=str(path / "config.json"))
     tokenizer = read_tokenizer(path)
@@ -122,6 +136,17 @@ def precision_of(model: nn.Module) -> str:
     names = {dtype: name for name, dtype in FORMATS.items()}
     found = {parameter.dtype for parameter in model.parameters()}
     return names.get(found.pop(), "other") if len(found) == 1 else "mixed"
+
+
+def device_name(device: str) -> str:
+    """What the resource `device` means here: `auto` is CUDA where there is one, else the processor."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.split(":")[0]
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(kind, False):
+        raise MissingNeed(f"the device {device!r} is not on this machine.", remedy="`auto` takes what is there.")
+    return device
 
 
 def compute_format(compute: str, device: str) -> str:
