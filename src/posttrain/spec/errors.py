@@ -20,8 +20,8 @@ from typing import ClassVar
 PASS, REFUSED, INCONCLUSIVE = 0, 1, 3
 """Exit codes that no error carries: every stop gate passed; one failed; one is inconclusive or did not run."""
 
-EXIT_ORDER = (130, 5, 8, 7, 6, 4, 1, 3)
-"""When several hold, the first of these is the exit code (DESIGN §4)."""
+EXIT_ORDER = (130, 5, 8, 7, 6, 4, 2, 1, 3)
+"""When several hold, the first of these is the exit code (DESIGN §4); 2 here is a value that only a node found bad."""
 
 
 class Stop(Exception):
@@ -52,7 +52,13 @@ class Problem:
 
     where: str
     what: str
+    """A sentence about the key; one that begins with `= VALUE` reads on from it."""
     remedy: str = ""
+
+    def text(self) -> str:
+        """As shown: `recipe.toml: stage.fuse.method = "slurp" is none of its choices.`, the remedy indented below."""
+        joint = " " if self.what.startswith(("=", "is ", "names ", "comes ")) else ": "
+        return f"{self.where}{joint}{self.what}" + (f"\n  {self.remedy}" if self.remedy else "")
 
 
 class RecipeError(UsageError):
@@ -65,8 +71,8 @@ class RecipeError(UsageError):
         super().__init__(first.what, where=first.where, remedy=first.remedy)
 
     def paragraph(self) -> str:
-        """Every problem on a line of its own."""
-        return "\n".join(Stop(p.what, where=p.where, remedy=p.remedy).paragraph() for p in self.problems)
+        """Every problem on a line of its own, its remedy under it."""
+        return "\n".join(problem.text() for problem in self.problems)
 
 
 class MissingNeed(Stop):

@@ -35,6 +35,10 @@ class Metric:
 
 
 CONDITIONS = ("at_least", "at_most", "equals")
+"""The keys of which a gate has exactly one."""
+
+REQUIRES = ("macos", "cuda", "nodejs", "llama.cpp")
+"""What a gate may require of the machine."""
 
 
 class Gate(Closed):

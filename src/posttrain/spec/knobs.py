@@ -1,7 +1,7 @@
 """Closed, frozen configuration values and the types that knobs are made of."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt
 
@@ -54,6 +54,26 @@ class FileMark:
 
 File = Annotated[Path, FileMark()]
 """A file (or `file.py:name`) of the user's that a knob names; its content enters the fingerprint."""
+
+
+def _is_file(annotation: Any) -> bool:
+    return any(isinstance(part, FileMark) or _is_file(part) for part in get_args(annotation))
+
+
+def files(value: Closed, prefix: str = "") -> dict[str, Path]:
+    """Every `File` of a value that is given: dotted knob name → path; lists number theirs."""
+    found: dict[str, Path] = {}
+    for name, field in type(value).model_fields.items():
+        given = getattr(value, name)
+        marked = any(isinstance(mark, FileMark) for mark in field.metadata) or _is_file(field.annotation)
+        many = isinstance(given, tuple)
+        for number, item in enumerate(cast("tuple[Any, ...]", given) if many else (given,)):
+            key = f"{prefix}{name}.{number}" if many else f"{prefix}{name}"
+            if isinstance(item, Closed):
+                found |= files(item, f"{key}.")
+            elif marked and isinstance(item, Path):
+                found[key] = item
+    return found
 
 
 class Resources(Closed):

@@ -165,3 +165,15 @@ class Kind:
     """First line of the module's docstring."""
     check: Callable[[Any, Mapping[str, tuple[Foreseen, ...]]], tuple[str, ...]] | None = None
     """What is refused beyond types (k > samples, nucleus in rollouts): sentences, each naming its knob."""
+
+
+class Kinds(Protocol):
+    """Where kinds are looked up; the module `posttrain.stages` is one."""
+
+    def names(self) -> tuple[str, ...]:
+        """Every kind, in alphabetical order."""
+        ...
+
+    def kind(self, name: str, /) -> Kind:
+        """The kind of that name; KeyError where there is none."""
+        ...
