@@ -43,7 +43,7 @@ def test_short_problems_are_compared_whole() -> None:
 
 
 def test_nothing_shares_nothing() -> None:
-    assert overlap.index(["", "?!"]).grams == frozenset()
+    assert overlap.index(["", "?!"]).digests == frozenset()
     assert overlap.index([EXAM]).shared("") == ()
     with pytest.raises(ValueError, match="at least one word"):
         overlap.index([EXAM], n=0)

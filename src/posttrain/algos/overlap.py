@@ -32,23 +32,29 @@ def grams(words: tuple[str, ...], n: int) -> frozenset[tuple[str, ...]]:
     return frozenset(words[start : start + n] for start in range(len(words) - n + 1))
 
 
+def gram_digest(gram: tuple[str, ...]) -> str:
+    """The first 16 hexadecimal digits of an n-gram's sha256: enough to recognise it, not to read it."""
+    return hashlib.sha256(" ".join(gram).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Index:
     """The n-grams of a set of evaluation problems."""
 
     n: int
-    grams: frozenset[tuple[str, ...]]
+    digests: frozenset[str]
 
     def shared(self, text: str) -> tuple[str, ...]:
         """The n-grams a text shares with the evaluation problems, sorted; empty where it shares none.
 
         An evaluation problem shorter than n words is shared by a text that equals it as a whole.
         """
-        return tuple(sorted(" ".join(gram) for gram in grams(normalise(text), self.n) & self.grams))
+        found = (gram for gram in grams(normalise(text), self.n) if gram_digest(gram) in self.digests)
+        return tuple(sorted(" ".join(gram) for gram in found))
 
 
 def index(problems: Iterable[str], *, n: int = 10) -> Index:
     """Index evaluation problems by their n-grams. ValueError where n is not positive."""
     if n < 1:
         raise ValueError(f"an n-gram has at least one word, not {n}")
-    return Index(n, frozenset(gram for problem in problems for gram in grams(normalise(problem), n)))
+    return Index(n, frozenset(gram_digest(gram) for problem in problems for gram in grams(normalise(problem), n)))

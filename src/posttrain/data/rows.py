@@ -1,10 +1,11 @@
 """The one reader and the one writer of JSONL: a row a line, in the order and with the fields of its record type."""
 
 import gzip
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -31,19 +32,49 @@ def write(path: Path, rows: Iterable[Row]) -> int:
 
 def read(path: Path, of: type[R]) -> Iterator[R]:
     """The rows of a file, one at a time; Mismatch names file, line and field of the first row that is not an `of`."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _row(path, number, line, of)
-    except FileNotFoundError as error:
-        raise Mismatch("there is no such file of rows", where=str(path)) from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise Mismatch("the compressed file is cut or damaged", where=str(path)) from error
+    return (_row(path, number, line, of) for number, line in _lines(path))
 
 
 def read_all(path: Path, of: type[R]) -> list[R]:
     """Every row of a file."""
     return list(read(path, of))
+
+
+def read_fields(path: Path, fields: Collection[str]) -> Iterator[dict[str, str]]:
+    """Some fields of a file of anybody's rows, as text; other fields are not looked at.
+
+    A number counts as its text. Mismatch names file, line and field where one is missing or holds anything else.
+    """
+    for number, line in _lines(path):
+        where = f"{path} line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise Mismatch(f"the whole line: it is not JSON: {error}", where=where) from error
+        if not isinstance(row, dict):
+            raise Mismatch("the whole line: it is not a table", where=where)
+        yield {name: _text(row, name, where) for name in fields}
+
+
+def _text(row: dict[str, Any], name: str, where: str) -> str:
+    value = row.get(name)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    has = ", ".join(row)
+    what = "it holds no text" if name in row else "there is no such field"
+    raise Mismatch(f"{name}: {what}", where=where, remedy=f"The line has {has}.")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            yield from enumerate(lines, start=1)
+    except FileNotFoundError as error:
+        raise Mismatch("there is no such file of rows", where=str(path)) from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise Mismatch("the compressed file is cut or damaged", where=str(path)) from error
 
 
 def _row(path: Path, number: int, line: bytes, of: type[R]) -> R:

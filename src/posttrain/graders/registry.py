@@ -1,5 +1,7 @@
 """Which grader grades which type of answer."""
 
+from typing import Protocol
+
 from posttrain.graders import maths
 from posttrain.graders.answers import box
 from posttrain.graders.base import Graded, Grader
@@ -8,7 +10,7 @@ from posttrain.spec.errors import Mismatch
 _GRADERS: dict[str, Grader] = {"maths": maths.grade}
 
 
-class GradedByType(Graded):
+class GradedByType(Graded, Protocol):
     """A problem that says how its answer is graded."""
 
     @property

@@ -1,6 +1,29 @@
 """Procedural tasks with worked and terse solutions and machine-verifiable answers."""
 
-from posttrain.curate.worlds.sides import DOMAINS, USUAL, Side, distinct, draw, generate, side, stream_train, templates
+from posttrain.curate.worlds.sides import (
+    DOMAINS,
+    USUAL,
+    Side,
+    distinct,
+    draw,
+    generate,
+    identity,
+    side,
+    stream_train,
+    templates,
+)
 from posttrain.curate.worlds.template import LEVELS
 
-__all__ = ["DOMAINS", "LEVELS", "USUAL", "Side", "distinct", "draw", "generate", "side", "stream_train", "templates"]
+__all__ = [
+    "DOMAINS",
+    "LEVELS",
+    "USUAL",
+    "Side",
+    "distinct",
+    "draw",
+    "generate",
+    "identity",
+    "side",
+    "stream_train",
+    "templates",
+]

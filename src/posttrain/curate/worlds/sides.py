@@ -27,6 +27,7 @@ USUAL = 2
 """The difficulty unless another is asked for."""
 
 _SIDES: tuple[tuple[int, Side], ...] = ((80, "train"), (85, "probe"), (90, "val"), (100, "test"))
+_ID = 16
 _PATIENCE = 20_000
 """Draws without a new problem after which a template counts as used up."""
 
@@ -34,6 +35,11 @@ _PATIENCE = 20_000
 def side(prompt: str) -> Side:
     """The side of the split a prompt lies on: train 80, probe 5, val 5, test 10 in 100, by its normalised digest."""
     return _side(overlap.digest(prompt))
+
+
+def identity(prompt: str) -> str:
+    """The id of the problem that a prompt states: the first 16 digits of its normalised digest."""
+    return overlap.digest(prompt)[:_ID]
 
 
 def templates(domain: str) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ def _stream(seed: int | str, *words: str | int) -> Random:
 def _problem(domain: str, template: Template, made: Made, digest: str, difficulty: int) -> Problem:
     answer = box(made.answer)
     return Problem(
-        id=digest[:16],
+        id=digest[:_ID],
         domain=domain,
         prompt=made.prompt,
         answer=made.answer,

@@ -1,0 +1,86 @@
+"""Where problems come from: the built-in worlds, or a file of the user's own."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.algos import overlap
+from posttrain.curate import worlds
+from posttrain.curate.filters import Log, distinct
+from posttrain.data import rows
+from posttrain.data.records import Problem, Solution
+from posttrain.graders.answers import box, boxed
+from posttrain.spec.errors import Mismatch
+
+Source = Callable[[worlds.Side], Iterator[Problem]]
+"""The problems of one side of the split, distinct, in an order fixed by the seed."""
+
+FINAL = "####"
+"""What stands before the final answer in files of GSM8K's format."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the fields of a user's file are called."""
+
+    prompt: str
+    answer: str
+    solution: str | None = None
+    category: str | None = None
+
+
+def built_in(domain: str, seed: int, *, difficulty: int) -> Source:
+    """The built-in world of a domain."""
+    return lambda side: worlds.distinct(domain, side, seed, difficulty=difficulty)
+
+
+def local(path: Path, fields: Fields, *, domain: str, categories: frozenset[str], seed: int, log: Log) -> Source:
+    """The rows of a JSONL file that belong to a domain: all of them where it names no category field.
+
+    Gold and own solution are read from `answer`, or from `solution` where that is a field of its own.
+    Mismatch where no row is left.
+    """
+    wanted = [name for name in (fields.prompt, fields.answer, fields.solution, fields.category) if name]
+    found: list[Problem] = []
+    for row in rows.read_fields(path, wanted):
+        if fields.category and row[fields.category].casefold() not in categories:
+            log.unmapped += 1
+        else:
+            found.append(_problem(row, fields, domain))
+    if not found:
+        raise Mismatch("the file has no problem of this domain", where=f"{path}, domain {domain}")
+    order = sorted(distinct(found, log), key=lambda problem: overlap.digest(f"{seed} {problem.id}"))
+    return lambda side: (problem for problem in order if worlds.side(problem.prompt) == side)
+
+
+def final_answer(text: str) -> str:
+    r"""The gold in an answer field: after the last `####`, in the last `\boxed{…}`, else the whole text."""
+    if FINAL in text:
+        return text.rpartition(FINAL)[2].strip()
+    return (boxed(text) or text).strip()
+
+
+def _problem(row: Mapping[str, str], fields: Fields, domain: str) -> Problem:
+    gold = final_answer(row[fields.answer])
+    trace = _trace(row[fields.solution or fields.answer], gold)
+    solutions = (Solution(style="source", text=trace, source="file"),) if trace else ()
+    prompt = row[fields.prompt].strip()
+    return Problem(
+        id=worlds.identity(prompt), domain=domain, prompt=prompt, answer=gold, template="file", solutions=solutions
+    )
+
+
+def _trace(text: str, gold: str) -> str:
+    r"""A solution that ends in `\boxed{…}`; empty where the text is the answer alone."""
+    text = text.strip()
+    if text == gold:
+        return ""
+    if boxed(text) is not None:
+        return text
+    body = _CALCULATOR.sub("", text.rpartition(FINAL)[0] if FINAL in text else text).strip()
+    return f"{body}\n{box(gold)}" if body else ""
+
+
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+"""GSM8K's notes to a calculator within its solutions."""

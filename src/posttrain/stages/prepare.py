@@ -1,0 +1,246 @@
+"""Make one domain's data: problems with golds on four sides that share nothing, solutions where training needs them."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+
+from posttrain.spec.errors import Mismatch
+from posttrain.spec.gate import Gate, Metric, Metrics
+from posttrain.spec.knobs import Closed, File, Variant, tagged
+from posttrain.spec.knobs import Knobs as BaseKnobs
+from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome, Role
+
+if TYPE_CHECKING:
+    from posttrain.algos.overlap import Index
+    from posttrain.curate.filters import Log
+    from posttrain.curate.sources import Source
+
+VERSION = 1
+MAKES = "data"
+ROLES: dict[str, Role] = {}
+GATES = {
+    "overlap": Gate(metric="overlap", equals=Decimal(0)),
+    "golds": Gate(metric="bad_golds", equals=Decimal(0)),
+}
+EXAMS = "exam_grams.txt"
+REPORT = "report.json"
+_PER_SECOND = 1_500
+"""Problems chosen, checked, written and read again in a second."""
+
+
+class BuiltIn(Variant):
+    """The procedural world of the domain."""
+
+    type: Literal["built-in"] = "built-in"
+    difficulty: Literal[1, 2, 3] = 2
+    """How large its numbers are."""
+
+
+class FieldNames(Closed):
+    """What the fields of a file are called."""
+
+    prompt: str = "prompt"
+    """The question."""
+    answer: str = "answer"
+    """The gold; of a whole solution, what stands after `####` or in the last box."""
+    solution: str | None = None
+    """A solution, where it is a field of its own."""
+    category: str | None = None
+    """The topic, which `categories` maps to domains; none: every row is of this domain."""
+
+
+class Jsonl(Variant):
+    """A file of the user's own, one problem a line."""
+
+    type: Literal["jsonl"] = "jsonl"
+    path: File
+    """The file."""
+    fields: FieldNames = FieldNames()
+    """What its fields are called."""
+    categories: dict[str, tuple[str, ...]] = Field(
+        default_factory=lambda: {
+            "algebra": ("Prealgebra", "Algebra", "Intermediate Algebra"),
+            "geometry": ("Geometry",),
+            "calculus": ("Precalculus", "Calculus"),
+            "statistics": ("Counting & Probability", "Counting", "Probability", "Combinatorics", "Statistics"),
+        }
+    )
+    """The categories of each domain; rows of any other are counted and left out."""
+
+
+def _named(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str | Path) else value
+
+
+class ExamFile(Closed):
+    """An exam that no training problem may share words with."""
+
+    path: File
+    """A JSONL file."""
+    field: str = "prompt"
+    """The field that holds the question."""
+
+
+class Decontam(Closed):
+    """Which problems are dropped because an exam has them."""
+
+    enabled: bool = True
+    """Compare with exams at all; without it the gate `overlap` has no value."""
+    n: PositiveInt = 10
+    """Words in a row that may not be shared; shorter problems are compared whole."""
+    against: tuple[Annotated[ExamFile, BeforeValidator(_named)], ...] = ()
+    """Exams beside the test side: paths, or tables of path and field."""
+
+
+if TYPE_CHECKING:
+    AnySource = BuiltIn | Jsonl
+else:
+    AnySource = tagged(BuiltIn | Jsonl)
+
+
+class Knobs(BaseKnobs):
+    """What is asked of the data."""
+
+    domain: str | None = None
+    """The domain; an axis of that name sets it."""
+    source: AnySource = BuiltIn()
+    """Where problems come from."""
+    max_problems: PositiveInt | None = 500
+    """Training problems; none: all that a file has."""
+    n_solutions: PositiveInt = 1
+    """Solutions of each problem; of the built-in world 1 is worked, 2 worked and terse."""
+    probe_size: NonNegativeInt = 64
+    """Problems on the probe side, beside those for training."""
+    val_size: PositiveInt = 50
+    """Problems on the validation side."""
+    test_size: NonNegativeInt = 100
+    """Problems on the exam side."""
+    decontam: Decontam = Decontam()
+    """Which problems are dropped because an exam has them."""
+
+
+def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
+    """A domain that is missing or has no world, more solutions than the world has, an endless training side."""
+    from posttrain.curate import worlds
+
+    source = knobs.source
+    if knobs.domain is None:
+        return ('domain: which one? An axis sets it: each = { domain = ["algebra", "geometry"] }',)
+    if isinstance(source, Jsonl):
+        unmapped = source.fields.category and knobs.domain not in source.categories
+        return (f"source.categories: there is none for the domain {knobs.domain}",) if unmapped else ()
+    wrong = {
+        f"domain = {knobs.domain}: no built-in world; known: {', '.join(worlds.DOMAINS)}": knobs.domain
+        not in worlds.DOMAINS,
+        f"n_solutions = {knobs.n_solutions}: the built-in world has 2, worked and terse": knobs.n_solutions > 2,
+        "max_problems: the built-in world has no end, say how many": knobs.max_problems is None,
+    }
+    return tuple(says for says, is_so in wrong.items() if is_so)
+
+
+def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
+    """Seconds and bytes by the sizes asked for; unknown where all of a file is taken."""
+    if knobs.max_problems is None:
+        return Estimate()
+    problems = knobs.max_problems + knobs.probe_size + knobs.val_size + knobs.test_size
+    return Estimate(seconds=1 + problems / _PER_SECOND, disk=400 * problems)
+
+
+def run(ctx: Context[Knobs]) -> Outcome:
+    """Choose problems for every side, write them, then read all of it again and count what is wrong."""
+    from posttrain.curate.filters import Log
+    from posttrain.curate.select import Sizes, select
+    from posttrain.data import rows
+
+    knobs, log = ctx.knobs, Log()
+    assert knobs.domain is not None
+    exams = _exams(knobs.decontam)
+    sizes = Sizes(knobs.max_problems, knobs.probe_size, knobs.val_size, knobs.test_size)
+    source = _source(knobs, ctx.seed, log)
+    sides = select(source, sizes, solutions=knobs.n_solutions, exams=exams, log=log, domain=knobs.domain)
+    for name, problems in {**sides, "rejects": log.rejected}.items():
+        rows.write(ctx.out / f"{name}.jsonl", problems)
+    if exams is not None:
+        (ctx.out / EXAMS).write_text("".join(f"{gram}\n" for gram in sorted(exams.digests)), encoding="utf-8")
+    report = {
+        "domain": knobs.domain,
+        "templates": dict(sorted(Counter(p.template for p in sides["train"]).items())),
+        "unmapped": log.unmapped,
+        "duplicates": log.duplicates,
+        "overlap_removed": [{"id": leak.id, "shared": leak.shared} for leak in log.leaks],
+        "rejected": [problem.id for problem in log.rejected],
+    }
+    (ctx.out / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _remark(ctx, log)
+    made = Artifact(node="", type=MAKES, path=ctx.out, digest="")
+    return Outcome(measure(made, knobs))
+
+
+def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
+    """Every metric from the files; `overlap` and `bad_golds` by a second pass over the rows as written."""
+    from posttrain.algos.overlap import Index
+    from posttrain.curate.audit import audit
+
+    decontam, exams = knobs.decontam, None
+    if decontam.enabled:
+        grams = artifact.file(EXAMS).read_text(encoding="utf-8").split()
+        exams = Index(decontam.n, frozenset(grams))
+    found = audit(artifact.path, exams)
+    report = json.loads(artifact.file(REPORT).read_text(encoding="utf-8"))
+    solved = found.solutions + found.rejected_solutions
+    off = "decontamination is off"
+    return {
+        **{f"rows/{name}": Metric(count, unit="rows") for name, count in found.counts.items()},
+        "unmapped": Metric(report["unmapped"], unit="rows"),
+        "duplicates": Metric(report["duplicates"], unit="rows"),
+        "overlap_removed": Metric(len(report["overlap_removed"]), unit="rows") if exams else Metric(None, off),
+        "overlap": Metric(found.overlapping, unit="rows") if exams else Metric(None, off),
+        "verified_share": Metric(found.solutions / solved, k=found.solutions, n=solved)
+        if solved
+        else Metric(None, "there are no solutions"),
+        "bad_golds": Metric(found.bad_golds, k=found.bad_golds, n=found.problems, unit="rows"),
+    }
+
+
+def _source(knobs: Knobs, seed: int, log: "Log") -> "Source":
+    from posttrain.curate import sources
+
+    assert knobs.domain is not None
+    source = knobs.source
+    if isinstance(source, BuiltIn):
+        return sources.built_in(knobs.domain, seed, difficulty=source.difficulty)
+    fields = sources.Fields(**source.fields.model_dump())
+    categories = frozenset(name.casefold() for name in source.categories.get(knobs.domain, ()))
+    return sources.local(source.path, fields, domain=knobs.domain, categories=categories, seed=seed, log=log)
+
+
+def _exams(decontam: Decontam) -> "Index | None":
+    """The n-grams of the user's exams; Mismatch where one has none."""
+    from posttrain.algos.overlap import Index, index
+    from posttrain.data import rows
+
+    if not decontam.enabled:
+        return None
+    digests: set[str] = set()
+    for exam in decontam.against:
+        found = index((row[exam.field] for row in rows.read_fields(exam.path, [exam.field])), n=decontam.n)
+        if not found.digests:
+            raise Mismatch("the exam has no words to compare with", where=str(exam.path))
+        digests |= found.digests
+    return Index(decontam.n, frozenset(digests))
+
+
+def _remark(ctx: Context[Knobs], log: "Log") -> None:
+    for count, text in (
+        (log.unmapped, "rows of another category are left out"),
+        (log.duplicates, "rows equal an earlier one and are left out"),
+        (len(log.leaks), "problems share words with an exam and are left out"),
+        (len(log.rejected), "problems or solutions fail their grader and are left out"),
+    ):
+        if count:
+            ctx.note("left out", text, count)
