@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field
@@ -85,7 +86,7 @@ def made(
     knobs: type[Knobs],
     roles: Mapping[str, Role],
     makes: ArtifactType,
-    gates: Mapping[str, Gate] | Callable[[Any, frozenset[str]], Mapping[str, Gate]] = {},
+    gates: Mapping[str, Gate] | Callable[[Any, frozenset[str]], Mapping[str, Gate]] = MappingProxyType({}),
 ) -> Kind:
     def run(ctx: Any) -> Outcome:
         return Outcome(metrics={})
