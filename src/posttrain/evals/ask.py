@@ -12,6 +12,7 @@ from posttrain.models.load import Loaded, load
 from posttrain.models.sample import Sampling
 from posttrain.runners.rollout import Sampled, rollout
 from posttrain.spec.errors import UsageError
+from posttrain.spec.knobs import Resources
 
 Progress = Callable[[int, int], None]
 """Called with samples done and samples in all."""
@@ -37,9 +38,19 @@ class Asking:
         return Sampling(temperature=heat or 1.0, top_p=self.top_p, max_new_tokens=self.max_new_tokens, greedy=heat == 0)
 
 
-def ask_folder(folder: Path, problems: Sequence[Problem], asking: Asking, *, step: int | None = None) -> list[Score]:
+def ask_folder(
+    folder: Path,
+    problems: Sequence[Problem],
+    asking: Asking,
+    *,
+    resources: Resources,
+    step: int | None = None,
+    progress: Progress | None = None,
+) -> list[Score]:
     """Load a model, ask it, and free it: when this returns, the next checkpoint has the memory to itself."""
-    drawn = ask(load(folder), problems, asking, step=step)
+    loaded = load(folder, device=resources.device, compute=resources.compute)
+    drawn = ask(loaded, problems, asking, step=step, progress=progress)
+    del loaded
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -152,7 +152,7 @@ def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
     from posttrain.models.load import load
 
     knobs = ctx.knobs
-    loaded = load(ctx.input("model").path)
+    loaded = load(ctx.input("model").path, device=ctx.resources.device, compute=ctx.resources.compute)
     asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
     found: list[Score] = []
     total = sum(len(paper.problems) for paper in papers) * knobs.samples

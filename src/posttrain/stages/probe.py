@@ -159,7 +159,7 @@ def _drawn(ctx: "Context[Knobs]", step: int, folder: Path, problems: "list[Probl
     knobs, kept = ctx.knobs, ctx.scratch / f"step-{step}.jsonl"
     if not kept.exists():
         asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
-        drawn = ask_folder(folder, problems, asking, step=step)
+        drawn = ask_folder(folder, problems, asking, resources=ctx.resources, step=step)
         rows.write(kept, drawn)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
     return rows.read_all(kept, Score)
