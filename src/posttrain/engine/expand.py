@@ -114,14 +114,14 @@ class _Expansion:
         self.kinds = {name: kinds.kind(spec.kind) for name, spec in recipe.stages.items()}
         self.problems: list[Problem] = []
         self._members = {name: tuple(_members(spec)) for name, spec in recipe.stages.items()}
+        self._sorted: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], list[_Member]]] = {}
 
     def nodes(self, stage: str) -> Iterator[Node]:
         """The nodes of a stage that is on."""
         spec, kind = self.stages[stage], self.kinds[stage]
         on = [ref for ref in map(_parsed, spec.wait) if not self.stages[ref.stage or ""].off]
         wait_off = tuple(name for name in spec.wait if self.stages[name.partition("/")[0]].off)
-        for axes in self._members[stage]:
-            id = node_id(stage, axes)
+        for id, axes in ((member.source.node or "", member.axes) for member in self._members[stage]):
             waits = self._sources(on, axes, f"{id} waits", self._where(stage, "wait"))
             stream = spec.stream or id
             yield Node(
@@ -200,15 +200,15 @@ class _Expansion:
         if ref.stage is None:
             yield Source(path=ref.path, digest=ref.digest)
             return
-        matched = [member for member in self._members[ref.stage] if _matches(ref, member, axes)]
+        matched = self._matching(ref, ref.stage, axes)
         if not matched:
-            known = ", ".join(node_id(ref.stage, member) for member in self._members[ref.stage])
+            known = ", ".join(str(member.source.node) for member in self._members[ref.stage])
             lacks = ", ".join(f'{axis} = "{axes[axis]}"' for axis in self.stages[ref.stage].each if axis in axes)
             said = f"with {lacks}" if ref.member is None else f"called {shown(ref.member)}"
             self._tell(where, f"{who} `{ref.stage}`, which has no member {said}.", f"Members: {known}.")
         spec = self.stages[ref.stage]
         if not spec.off:
-            yield from (Source(node=node_id(ref.stage, member)) for member in matched)
+            yield from (member.source for member in matched)
             return
         role = _bypass(self.kinds[ref.stage])
         if role is None or not spec.inputs.get(role):
@@ -218,7 +218,18 @@ class _Expansion:
         elif ref.stage not in via:
             for member in matched:
                 for next_ref in spec.inputs[role]:
-                    yield from self._named(next_ref, member, who, where, (*via, ref.stage))
+                    yield from self._named(next_ref, member.axes, who, where, (*via, ref.stage))
+
+    def _matching(self, ref: Ref, stage: str, axes: Mapping[str, str]) -> "Sequence[_Member]":
+        shared = tuple(axis for axis in self.stages[stage].each if axis in axes) if ref.member is None else ()
+        if (stage, shared) not in self._sorted:
+            found = self._sorted.setdefault((stage, shared), {})
+            for member in self._members[stage]:
+                found.setdefault(tuple(member.axes[axis] for axis in shared), []).append(member)
+        matched = self._sorted[stage, shared].get(tuple(axes[axis] for axis in shared), [])
+        if ref.member in (None, ALL):
+            return matched
+        return [member for member in matched if ",".join(member.axes.values()) == ref.member]
 
     def _knobs(self, stage: str, axes: Mapping[str, str]) -> Knobs:
         knobs, model = self.stages[stage].knobs, self.kinds[stage].knobs
@@ -235,15 +246,16 @@ class _Expansion:
             return knobs
 
 
-def _members(spec: StageSpec) -> Iterator[dict[str, str]]:
+@dataclass(frozen=True)
+class _Member:
+    axes: Mapping[str, str]
+    source: Source
+
+
+def _members(spec: StageSpec) -> Iterator[_Member]:
     for values in itertools.product(*spec.each.values()):
-        yield dict(zip(spec.each, values, strict=True))
-
-
-def _matches(ref: Ref, member: Mapping[str, str], axes: Mapping[str, str]) -> bool:
-    if ref.member is None:
-        return all(axes[axis] == value for axis, value in member.items() if axis in axes)
-    return ref.member in (ALL, ",".join(member.values()))
+        axes = dict(zip(spec.each, values, strict=True))
+        yield _Member(axes, Source(node=node_id(spec.name, axes)))
 
 
 def _bypass(kind: Kind) -> str | None:
