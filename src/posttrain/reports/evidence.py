@@ -1,0 +1,157 @@
+"""Rows of artifacts that a reader should see: how the probes chose, and the same problems before and after."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from posttrain.data import rows
+from posttrain.data.records import Problem, Score
+from posttrain.reports.view import NodeView, View
+from posttrain.reports.wording import interval, signed
+from posttrain.spec.errors import Stop
+
+PER_DOMAIN = 2
+"""Problems of each domain that are shown."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One checkpoint on a probe set."""
+
+    step: int
+    scores: Mapping[str, float]
+    """Metric → value: `pass@8`, `pass@1`, `truncated`, `distinct`."""
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class ProbeView:
+    """How one probe chose its checkpoint; `reason` says why there is nothing to show."""
+
+    node: str
+    domain: str
+    by: str
+    tried: tuple[Tried, ...] = ()
+    lead: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered to one problem: its first sample, and how many of all were right."""
+
+    text: str
+    outcome: str
+    correct: bool
+    tokens: int
+    right: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One problem before and after."""
+
+    domain: str
+    id: str
+    prompt: str
+    gold: str
+    before: Answered | None
+    after: Answered | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Problems of two exams; `reason` says why there are none."""
+
+    before: str = ""
+    after: str = ""
+    shown: tuple[Sample, ...] = ()
+    reason: str = ""
+
+
+def probes(view: View) -> tuple[ProbeView, ...]:
+    """How every probe of the run chose."""
+    return tuple(_probe(node) for node in view.of_kind("probe"))
+
+
+def _probe(node: NodeView) -> ProbeView:
+    domain = node.axes.get("domain", node.member or node.id)
+    if node.folder is None:
+        return ProbeView(node.id, domain, "", reason="not measured")
+    try:
+        choice = cast(dict[str, Any], json.loads((node.folder / "choice.json").read_text("utf-8")))
+        chosen = int(choice["chosen"])
+        tried = tuple(_tried(entry, chosen) for entry in cast(list[dict[str, Any]], choice["candidates"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return ProbeView(node.id, domain, "", reason=f"choice.json cannot be read: {error}")
+    return ProbeView(node.id, domain, str(choice.get("by", "")), tried, _why(choice))
+
+
+def _why(choice: Mapping[str, Any]) -> str:
+    """The rule's reason, and how far the chosen one leads the runner-up."""
+    why, lead = str(choice.get("why", "")), cast(Mapping[str, float] | None, choice.get("lead"))
+    if not lead:
+        return why
+    span = interval(lead.get("low"), lead.get("high"), sign=True)
+    return f"{why}; lead over step {choice.get('runner_up')}: {signed(lead.get('value'))} {span}".strip()
+
+
+def _tried(entry: Mapping[str, Any], chosen: int) -> Tried:
+    step = int(entry["step"])
+    scores = {name: float(value) for name, value in entry.items() if name != "step" and isinstance(value, int | float)}
+    return Tried(step, scores, step == chosen)
+
+
+def samples(view: View, before: str, after: str) -> Samples:
+    """The first problems of each domain by id, as two exam stages answered them: not picked by anybody."""
+    pair = [next(iter(view.members(stage)), None) for stage in (before, after)]
+    if any(node is None or node.folder is None for node in pair):
+        return Samples(before, after, reason="not measured: one of the two exams has not run")
+    first, second = cast(list[NodeView], pair)
+    try:
+        answers = [_answers(cast(Path, node.folder) / "scores.jsonl") for node in (first, second)]
+        wanted = _wanted(answers[0])
+        problems = _problems(view, second, wanted)
+    except Stop as stop:
+        return Samples(before, after, reason=f"the rows cannot be read: {stop}")
+    shown = [
+        Sample(
+            p.domain, p.id, p.prompt, p.answer, _answered(answers[0].get(p.id, ())), _answered(answers[1].get(p.id, ()))
+        )
+        for p in problems
+    ]
+    return Samples(before, after, tuple(sorted(shown, key=lambda s: (s.domain, s.id))))
+
+
+def _answers(path: Path) -> dict[str, list[Score]]:
+    found: dict[str, list[Score]] = {}
+    for row in rows.read(path, Score):
+        found.setdefault(row.id, []).append(row)
+    return found
+
+
+def _wanted(answers: Mapping[str, Sequence[Score]]) -> set[str]:
+    by_domain: dict[str, list[str]] = {}
+    for id, given in answers.items():
+        by_domain.setdefault(given[0].domain, []).append(id)
+    return {id for ids in by_domain.values() for id in sorted(ids)[:PER_DOMAIN]}
+
+
+def _problems(view: View, exam: NodeView, wanted: set[str]) -> Iterable[Problem]:
+    found: dict[str, Problem] = {}
+    for source in exam.sources:
+        node = view.nodes.get(source.node)
+        if source.role == "data" and node is not None and node.folder is not None:
+            found.update((p.id, p) for p in rows.read(node.folder / "test.jsonl", Problem) if p.id in wanted)
+    return found.values()
+
+
+def _answered(given: Sequence[Score]) -> Answered | None:
+    if not given:
+        return None
+    first = min(given, key=lambda row: row.sample)
+    right = sum(row.correct for row in given)
+    return Answered(first.text, first.outcome, first.correct, first.tokens, right, len(given))

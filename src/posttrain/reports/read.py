@@ -1,0 +1,246 @@
+"""From the records of a run to its view: recipe, ledger and manifests, read once each."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from posttrain.reports.view import STEP, NodeView, Setting, State, View
+from posttrain.spec.errors import Mismatch
+from posttrain.spec.gate import Metric, Verdict
+from posttrain.store import ledger
+from posttrain.store.artifact import Manifest, manifest
+from posttrain.store.run import Run, existing
+
+Record = Mapping[str, Any]
+
+
+@dataclass
+class _Told:
+    """What the ledger says, folded in order; a later record replaces an earlier one."""
+
+    plan: dict[str, Record] = field(default_factory=dict[str, Record])
+    state: dict[str, State] = field(default_factory=dict[str, State])
+    reasons: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    ran: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict[tuple[str, str], tuple[str, ...]])
+    failed: dict[str, Record] = field(default_factory=dict[str, Record])
+    progress: dict[str, str] = field(default_factory=dict[str, str])
+    steps: dict[tuple[str, str], dict[Any, STEP]] = field(default_factory=dict[tuple[str, str], dict[Any, STEP]])
+    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
+    last: dict[str, Record] = field(default_factory=dict[str, Record])
+    """The last record of each event that concerns the run."""
+
+    def run_started(self, record: Record) -> None:
+        """A new invocation: what it says counts."""
+        self.last = {"run_started": record}
+
+    def run_finished(self, record: Record) -> None:
+        """How the invocation ended."""
+        self.last["run_finished"] = record
+
+    def plan_(self, record: Record) -> None:
+        """What was decided, node by node."""
+        for decision in cast(Iterable[Record], record["decisions"]):
+            node = str(decision["node"])
+            action = str(decision["action"])
+            self.plan[node] = decision
+            self.state[node] = "kept" if action == "keep" else "blocked" if action == "blocked" else "waiting"
+            self.reasons[node] = _texts(decision.get("reasons"))
+
+    def node_kept(self, record: Record) -> None:
+        """Its artifact is the one wanted."""
+        self._becomes(record, "kept")
+
+    def node_blocked(self, record: Record) -> None:
+        """It may not run."""
+        self._becomes(record, "blocked")
+
+    def node_started(self, record: Record) -> None:
+        """It runs."""
+        self._becomes(record, "running")
+        self.ran[str(record["node"]), str(record.get("fingerprint", ""))] = _texts(record.get("reasons"))
+
+    def node_finished(self, record: Record) -> None:
+        """Its artifact is made."""
+        self.state[str(record["node"])] = "ran"
+
+    def node_failed(self, record: Record) -> None:
+        """It did not end well."""
+        self.state[str(record["node"])] = "running" if record.get("again") else "failed"
+        self.failed[str(record["node"])] = record
+
+    def step(self, record: Record) -> None:
+        """One step's numbers; the last of equal (node, fingerprint, step) counts."""
+        metrics = cast(STEP, record.get("metrics") or {})
+        key = (str(record["node"]), str(record.get("fingerprint", "")))
+        self.steps.setdefault(key, {})[metrics.get("step")] = metrics
+
+    def progress_(self, record: Record) -> None:
+        """How far a node is."""
+        self.progress[str(record["node"])] = f"{record['done']} of {record['total']} {record.get('unit', '')}".strip()
+
+    def verdict(self, record: Record) -> None:
+        """What a gate says."""
+        evidence = cast(dict[str, Any] | None, record.get("evidence"))
+        found = Verdict(
+            gate=str(record["gate"]),
+            node=str(record["node"]),
+            value=record["value"],
+            severity=record.get("severity", "stop"),
+            metric=str(record.get("metric", "")),
+            condition=str(record.get("condition", "")),
+            evidence=Metric(**evidence) if evidence else None,
+            reason=str(record.get("reason", "")),
+            absent=str(record.get("absent") or ""),
+        )
+        self.verdicts[found.node, found.gate] = found
+
+    def _becomes(self, record: Record, state: State) -> None:
+        node = str(record["node"])
+        self.state[node] = state
+        self.reasons[node] = _texts(record.get("reasons")) or self.reasons.get(node, ())
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(part) for part in cast(Iterable[Any], value or ()))
+
+
+def fold(records: Iterable[Record]) -> _Told:
+    """What a ledger says in the end."""
+    told = _Told()
+    readers: dict[str, Callable[[Record], None]] = {
+        "run_started": told.run_started,
+        "run_finished": told.run_finished,
+        "plan": told.plan_,
+        "node_kept": told.node_kept,
+        "node_blocked": told.node_blocked,
+        "node_started": told.node_started,
+        "node_finished": told.node_finished,
+        "node_failed": told.node_failed,
+        "step": told.step,
+        "progress": told.progress_,
+        "verdict": told.verdict,
+    }
+    for record in records:
+        reader = readers.get(str(record["event"]))
+        if reader is not None:
+            reader(record)
+    return told
+
+
+def read(folder: Path) -> View:
+    """The view of the run in a folder; UsageError where the folder holds no run."""
+    run = existing(folder)
+    resolved = cast(dict[str, Any], json.loads(run.recipe.read_text("utf-8")))
+    stages = cast(dict[str, Record], resolved.get("stage", {}))
+    told = fold(ledger.read(run.ledger))
+    began, ended = told.last.get("run_started", {}), told.last.get("run_finished", {})
+    nodes = {id: _node(run, id, told) for id, entry in told.plan.items() if _stage(entry) in stages}
+    return View(
+        folder=folder,
+        name=str(resolved.get("name", folder.name)),
+        seed=resolved.get("seed"),
+        profiles=_texts(resolved.get("profiles")),
+        settings=_settings(resolved),
+        nodes=nodes,
+        edges=_edges(nodes, stages),
+        verdicts=tuple(v for id in nodes for (node, _), v in told.verdicts.items() if node == id),
+        steps={id: found for id, node in nodes.items() if (found := _steps(told, node))},
+        exit_code=ended.get("code"),
+        started=began.get("t"),
+        finished=ended.get("t"),
+        environment=cast(Record, began.get("environment") or {}),
+    )
+
+
+def _stage(entry: Record) -> str:
+    return str(entry.get("stage") or str(entry["node"]).partition("/")[0])
+
+
+def _settings(resolved: Record) -> tuple[Setting, ...]:
+    """Keys that somebody set: their value and who said so."""
+    origins = cast(dict[str, str], resolved.get("origins", {}))
+    return tuple(
+        Setting(key, json.dumps(_at(resolved, key), ensure_ascii=False), origin)
+        for key, origin in origins.items()
+        if origin not in ("kind default", "recipe")
+    )
+
+
+def _at(tree: Any, key: str) -> Any:
+    """The value at a dotted key; what cannot be found is null."""
+    for part in key.split("."):
+        tree = cast(dict[str, Any], tree).get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _node(run: Run, id: str, told: _Told) -> NodeView:
+    decision, failed = told.plan[id], told.failed.get(id, {})
+    made, damage = _manifest(run.pointer(id))
+    stage, _, member = id.partition("/")
+    estimate = cast(Record, decision.get("estimate") or {})
+    state = told.state[id]
+    return NodeView(
+        id=id,
+        stage=str(decision.get("stage", stage)),
+        member=member,
+        kind=str(decision.get("kind") or (made.kind if made else "")),
+        state=state,
+        reasons=told.reasons.get(id, ()),
+        ran_because=told.ran.get((id, made.fingerprint), ()) if made else (),
+        estimate=estimate.get("seconds"),
+        manifest=made,
+        folder=run.pointer(id).resolve() if made else None,
+        failure=damage or (_failure(failed) if state == "failed" else ""),
+        log=str(failed.get("log") or ""),
+        progress=told.progress.get(id, "") if state == "running" else "",
+    )
+
+
+def _manifest(pointer: Path) -> tuple[Manifest | None, str]:
+    try:
+        return manifest(pointer), ""
+    except Mismatch as damage:
+        return None, str(damage)
+
+
+def _failure(record: Record) -> str:
+    parts = (record.get("where"), record.get("what"), record.get("remedy"))
+    where, what, remedy = (str(part or "") for part in parts)
+    return f"{f'{where}: ' if where else ''}{what}{f'  {remedy}' if remedy else ''}"
+
+
+def _steps(told: _Told, node: NodeView) -> tuple[STEP, ...]:
+    """The steps of the artifact that is there; of a node that has none, those of its last attempt."""
+    made = node.manifest.fingerprint if node.manifest else ""
+    found = told.steps.get((node.id, made))
+    if found is None:
+        others = [steps for (id, _), steps in told.steps.items() if id == node.id]
+        found = others[-1] if others and not made else {}
+    return tuple(found.values())
+
+
+def _edges(nodes: Mapping[str, NodeView], stages: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
+    """Stage → stage: from manifests, and from the recipe where nothing is made yet."""
+    known = {node.stage for node in nodes.values()}
+    found: dict[tuple[str, str], None] = {}
+    for node in nodes.values():
+        named = [source.node.partition("/")[0] for source in node.sources]
+        for stage in named or _named(stages, node.stage, known):
+            if stage in known:
+                found[stage, node.stage] = None
+    return tuple(found)
+
+
+def _named(stages: Mapping[str, Record], stage: str, known: set[str]) -> list[str]:
+    """The stages that a recipe names as inputs of a stage, and through one that is off its model."""
+    found: list[str] = []
+    for role, given in cast(dict[str, Any], stages.get(stage, {}).get("inputs") or {}).items():
+        for name in cast(list[Any], given) if isinstance(given, list) else [given]:
+            above = str(name).partition("/")[0]
+            if above in known:
+                found.append(above)
+            elif above in stages and role == "model":
+                found += _named(stages, above, known)
+    return found

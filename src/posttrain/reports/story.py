@@ -1,0 +1,169 @@
+"""What the report says in words, the same in HTML and Markdown: outcome, facts, samples shown, time, remarks."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from posttrain.reports import wording
+from posttrain.reports.evidence import Samples, samples
+from posttrain.reports.learning import Learning
+from posttrain.reports.view import EXIT_MEANS, NodeView, View
+from posttrain.spec.gate import Metric, Verdict
+from posttrain.store.artifact import Remark
+
+VERDICT_WORDS: Mapping[str, str] = {
+    "pass": "pass",
+    "fail": "fail",
+    "inconclusive": "inconclusive",
+    "not_run": "not run",
+}
+"""The four verdicts as people read them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run ended: a class for colour, a title, a sentence, and a sentence on its gates."""
+
+    verdict: str
+    title: str
+    says: str
+    gates: str
+
+
+def outcome(view: View) -> Outcome:
+    """How the run ended, from its exit code; a run that did not say is unfinished."""
+    code = view.exit_code
+    if code is None:
+        says = "The ledger has no end of this run: it is still going, or was killed."
+        return Outcome("inconclusive", "Unfinished", says, _gates(view))
+    title = {0: "Passed", 1: "Refused", 3: "Inconclusive", 130: "Interrupted"}.get(code, "Stopped")
+    kind = {0: "pass", 3: "inconclusive", 130: "inconclusive", 5: "inconclusive"}.get(code, "fail")
+    means = EXIT_MEANS.get(code, "unknown")
+    return Outcome(kind, title, f"{means[0].upper()}{means[1:]} (exit code {code}).", _gates(view))
+
+
+def _gates(view: View) -> str:
+    if not view.verdicts:
+        return "No gate has been judged."
+    said = [f"{_counted(view.verdicts, 'stop')} of the gates that stop a run"]
+    if any(verdict.severity == "warn" for verdict in view.verdicts):
+        said.append(f"{_counted(view.verdicts, 'warn')} of those that warn")
+    return "; ".join(said) + "."
+
+
+def _counted(verdicts: Sequence[Verdict], severity: str) -> str:
+    found = Counter(verdict.value for verdict in verdicts if verdict.severity == severity)
+    order = ("pass", "fail", "inconclusive", "not_run")
+    return ", ".join(f"{found[value]} {VERDICT_WORDS[value]}" for value in order if found[value]) or "none"
+
+
+def facts(view: View) -> tuple[tuple[str, str], ...]:
+    """Recipe, machine and date, as the ledger has them."""
+    states = Counter(node.state for node in view.nodes.values())
+    took = view.finished - view.started if view.started is not None and view.finished is not None else None
+    machine = view.environment
+    named = [str(machine[key]) for key in ("processor", "platform", "device") if machine.get(key)]
+    cores = [f"{machine['cores']} cores"] if machine.get("cores") else []
+    versions = [f"{name} {machine[name]}" for name in ("posttrain", "torch", "python") if machine.get(name)]
+    return (
+        ("Profiles", " + ".join(view.profiles) or "none"),
+        ("Seed", wording.UNKNOWN if view.seed is None else str(view.seed)),
+        ("Started", wording.moment(view.started)),
+        ("Took", wording.seconds(took)),
+        ("Nodes", ", ".join(f"{number} {state}" for state, number in states.items()) or "none"),
+        ("Machine", ", ".join([*named, *cores]) or wording.UNKNOWN),
+        ("Versions", ", ".join(versions) or wording.UNKNOWN),
+    )
+
+
+def evidence(metric: Metric | None) -> str:
+    """A verdict's evidence: the fraction, the value, its interval; or why there is none."""
+    if metric is None:
+        return "none"
+    if metric.value is None:
+        return metric.reason or wording.UNKNOWN
+    fraction = f" ({wording.count(metric.k)}/{wording.count(metric.n)})" if metric.k is not None and metric.n else ""
+    span = wording.interval(metric.low, metric.high)
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{wording.number(metric.value)}{unit}{fraction}{f' {span}' if span else ''}"
+
+
+def headline(table: Learning) -> str:
+    """The first and the last model of the learning table in a sentence; empty where there are not two."""
+    whole = [row for row in table.rows if not row.own and row.scores]
+    if len(whole) < 2:
+        return ""
+    k = table.ks[0]
+    first, last = whole[0], whole[-1]
+    return (
+        f"Pass@{k} on held-out problems: {wording.share(first.scores[k].value)} ({first.label}) → "
+        f"{wording.share(last.scores[k].value)} ({last.label})."
+    )
+
+
+def shown_samples(view: View, table: Learning) -> tuple[str, str, Samples]:
+    """The first and the last model that sat the whole exam: their labels, and what they answered."""
+    whole = [row for row in table.rows if not row.own and row.scores]
+    if len(whole) < 2:
+        return "before", "after", Samples()
+    return whole[0].label, whole[-1].label, samples(view, whole[0].exam, whole[-1].exam)
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """What the nodes of one stage took together; None is not measured."""
+
+    stage: str
+    nodes: int
+    wall: float | None
+    cpu: float | None
+    tokens: float | None
+    memory: float | None
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens per second of wall time."""
+        return self.tokens / self.wall if self.tokens is not None and self.wall else None
+
+
+def times(view: View) -> tuple[StageTime, ...]:
+    """Time, tokens and memory of every stage that made something."""
+    found: list[StageTime] = []
+    for stage in view.stages:
+        nodes = [node for node in view.members(stage) if node.manifest is not None]
+        peaks = [peak for node in nodes if (peak := node.took("peak_memory")) is not None]
+        wall, cpu = _sum(n.took("wall_s") for n in nodes), _sum(n.took("cpu_s") for n in nodes)
+        tokens = _sum(_tokens(node) for node in nodes)
+        if nodes:
+            found.append(StageTime(stage, len(nodes), wall, cpu, tokens, max(peaks, default=None)))
+    return tuple(found)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum; None where one is unknown."""
+    given = list(values)
+    known = [value for value in given if value is not None]
+    return sum(known) if known and len(known) == len(given) else None
+
+
+def _tokens(node: NodeView) -> float | None:
+    """Tokens sampled and trained on, as the node counted them."""
+    names = ("generated_tokens", "trained_tokens", "tokens")
+    counted = [m.value for name in names if (m := node.metrics.get(name)) and m.value is not None]
+    return float(sum(counted)) if counted else node.took("tokens")
+
+
+def timing(view: View) -> str:
+    """Where the time went, in a sentence."""
+    took = view.finished - view.started if view.started is not None and view.finished is not None else None
+    peaks = [peak for node in view.nodes.values() if (peak := node.took("peak_memory")) is not None]
+    return (
+        f"Nodes together: {wording.seconds(view.total('wall_s'))} of wall time, "
+        f"{wording.seconds(view.total('cpu_s'))} of CPU time. The last invocation took {wording.seconds(took)}. "
+        f"Most memory of one node: {wording.size(max(peaks, default=None))}."
+    )
+
+
+def remarks(view: View) -> tuple[tuple[str, Remark], ...]:
+    """Every remark with its node."""
+    return tuple((node.id, remark) for node in view.nodes.values() for remark in node.remarks)
