@@ -113,9 +113,20 @@ def commit(out: Path, target: Path, made: Manifest, *, replaced: Path) -> None:
         _sync(target.parent)
 
 
-def missized(folder: Path, made: Manifest) -> tuple[str, ...]:
-    """Files that are missing or of another size: the check of a run that keeps everything."""
-    return tuple(damage for entry in made.files if (damage := _size_damage(folder, entry)))
+def glance(folder: Path) -> Manifest | None:
+    """The manifest of an artifact whose facts hold and whose files have their sizes; None where there is no folder.
+
+    The check of a run that keeps everything. Mismatch naming the first damage.
+    """
+    if not folder.is_dir():
+        return None
+    made = manifest(folder)
+    if made is None:
+        raise Mismatch(f"{MANIFEST} is missing.", where=str(folder), remedy=_REBUILD)
+    damage = _changed(made) or next((said for entry in made.files if (said := _size_damage(folder, entry))), "")
+    if damage:
+        raise Mismatch(f"{damage} since it was made.", where=f"{made.node} ({folder})", remedy=_REBUILD)
+    return made
 
 
 def verify(folder: Path) -> tuple[str, ...]:
@@ -186,8 +197,8 @@ _REBUILD = "Restore it from a copy, or make it again: `posttrain run … --again
 
 
 def _damages(folder: Path, made: Manifest) -> Iterator[str]:
-    if fingerprint(made.facts) != made.fingerprint or digest(made.files) != made.digest:
-        yield f"{MANIFEST} was changed"
+    if _changed(made):
+        yield _changed(made)
     for entry in made.files:
         damage = _size_damage(folder, entry)
         if damage:
@@ -196,6 +207,11 @@ def _damages(folder: Path, made: Manifest) -> Iterator[str]:
             yield f"{entry.name} has changed"
     known = {entry.name for entry in made.files}
     yield from (f"{name} was added" for name in _names(folder) if name not in known)
+
+
+def _changed(made: Manifest) -> str:
+    whole = fingerprint(made.facts) == made.fingerprint and digest(made.files) == made.digest
+    return "" if whole else f"{MANIFEST} has changed"
 
 
 def _size_damage(folder: Path, entry: FileEntry) -> str:

@@ -102,6 +102,11 @@ class Run:
         except OSError:
             return None
 
+    def current_nodes(self) -> tuple[str, ...]:
+        """Every node that has a current artifact."""
+        links = sorted(link.name for link in self.nodes.iterdir()) if self.nodes.is_dir() else []
+        return tuple(node_id(name) for name in links if not name.startswith("."))
+
     def point(self, node: str, fingerprint: str) -> None:
         """Make an artifact the current one of a node, atomically."""
         if self.current(node) == fingerprint and self.pointer(node).exists():

@@ -1,0 +1,241 @@
+"""Load, check, plan, run, work, judge, status, report: the one place where engine meets stages.
+
+Every function takes plain values and returns frozen ones; what a user can get wrong is raised as a `spec.errors.Stop`.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from posttrain import stages
+from posttrain.engine import plan as planning
+from posttrain.engine.estimate import Foresight
+from posttrain.engine.expand import Graph, expand
+from posttrain.engine.judge import Bench
+from posttrain.engine.local import LocalExecutor
+from posttrain.engine.plan import Outlook, Plan, Selection
+from posttrain.engine.run import Capacity, Drive, Finished
+from posttrain.engine.work import Order, environment, work_node
+from posttrain.spec.errors import UsageError
+from posttrain.spec.gate import Verdict
+from posttrain.spec.knobs import Resources
+from posttrain.spec.load import load
+from posttrain.spec.recipe import Recipe
+from posttrain.spec.stage import Kinds
+from posttrain.store import artifact, lock
+from posttrain.store.artifact import Manifest
+from posttrain.store.ledger import Ledger, Record, Tail
+from posttrain.store.run import Run, at, existing, locate
+
+WORK = "posttrain.api:work"
+"""What executors call, in a process of its own for every node."""
+
+WARM = ("torch",)
+"""What the warm worker imports before it forks."""
+
+Watch = Callable[[Record], None]
+"""Hears of every ledger record while a run is on."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks of a recipe."""
+
+    source: str | Path
+    """A shipped recipe's name, a TOML file, or a resolved `recipe.json`."""
+    profiles: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    """`KEY=VALUE`, each."""
+    run: Path | None = None
+    """The run's folder; none: the recipe's own."""
+    store: Path | None = None
+    """Where artifacts lie; none: where the run remembers them, else in the run."""
+    only: tuple[str, ...] = ()
+    from_: tuple[str, ...] = ()
+    until: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    jobs: int | None = None
+    """Nodes at a time; none: as many as the cores hold."""
+
+    @property
+    def selection(self) -> Selection:
+        """The part that chooses nodes."""
+        return Selection(self.only, self.from_, self.until, self.again)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A recipe that holds, with its nodes."""
+
+    recipe: Recipe
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe, its nodes, and what would happen to them in a folder."""
+
+    recipe: Recipe
+    graph: Graph
+    plan: Plan
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One artifact: where it lies, what proves it."""
+
+    folder: Path
+    manifest: Manifest
+
+
+def load_recipe(asked: Asked, *, kinds: Kinds = stages) -> Recipe:
+    """The recipe with profiles, environment and changes applied; RecipeError with everything wrong in it."""
+    return load(asked.source, kinds=kinds, profiles=asked.profiles, sets=asked.sets, environ=os.environ, run=asked.run)
+
+
+def check(asked: Asked, *, kinds: Kinds = stages) -> Checked:
+    """Whether a recipe is sound: names, knobs, roles, files, and what the kinds themselves refuse."""
+    recipe = load_recipe(asked, kinds=kinds)
+    graph = expand(recipe, kinds)
+    foresight = Foresight(graph, planning.own_folders(*graph.nodes.values()))
+    planning.objections(foresight, graph.nodes.values())
+    for node in graph.nodes.values():
+        planning.facts(node, {}, {})
+    return Checked(recipe, graph)
+
+
+def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
+    """What would run, what stays, and why. Writes nothing."""
+    recipe = load_recipe(asked, kinds=kinds)
+    graph, place = expand(recipe, kinds), at(recipe.run, asked.store)
+    outlook = Outlook(graph, place, asked.selection)
+    return Planned(recipe, graph, planning.make(outlook, Bench(graph, only=recipe.gates)), place.folder)
+
+
+def run(asked: Asked, *, kinds: Kinds = stages, work: str = WORK, watch: Watch | None = None) -> Finished:
+    """Do what the plan says; what happens to nodes is told in the result, not raised.
+
+    UsageError where another process drives the same run, or a node needs what was left out of it.
+    """
+    recipe = load_recipe(asked, kinds=kinds)
+    graph, place = expand(recipe, kinds), at(recipe.run, asked.store)
+    with _driving(place):
+        outlook, bench = Outlook(graph, place, asked.selection), Bench(graph, only=recipe.gates)
+        made = planning.make(outlook, bench)
+        _refuse_left_out(made)
+        capacity = Capacity.of_machine((graph.nodes[id] for id in made.decisions), asked.jobs)
+        invocation = secrets.token_hex(4)
+        tail = Tail(place.ledger, from_end=True)
+        with contextlib.closing(Ledger(place.ledger, run=invocation)) as ledger:
+            _begin(place, recipe, ledger, made, capacity)
+            executor = LocalExecutor(work, warm=WARM if work == WORK else ())
+            drive = Drive(outlook, bench, made, executor=executor, ledger=ledger, capacity=capacity)
+            options: Mapping[str, str | bool] = {"invocation": invocation, "strict": recipe.strict}
+            return drive.go(options, lambda: _tell(tail, watch))
+
+
+def work(
+    run: str, node: str, *, invocation: str = "", strict: bool = False, again: bool = False, kinds: Kinds = stages
+) -> dict[str, str]:
+    """Work one node of a run in this process; the fingerprint and digest of what it made."""
+    place = existing(Path(run))
+    graph = expand(load(place.recipe, kinds=kinds), kinds)
+    made = work_node(graph, node, place, Order(invocation, strict=strict, again=again))
+    return {"fingerprint": made.fingerprint, "digest": made.digest}
+
+
+def judge(run: Path, *, kinds: Kinds = stages) -> tuple[Verdict, ...]:
+    """What the gates of a run's recipe say of its current artifacts."""
+    place = existing(run)
+    recipe = load(place.recipe, kinds=kinds)
+    graph = expand(recipe, kinds)
+    bench = Bench(graph, only=recipe.gates)
+    for node in graph.nodes.values():
+        made = artifact.manifest(place.pointer(node.id))
+        bench.judge(node, made.metrics if made else f"{node.id} has not run")
+    return bench.verdicts
+
+
+def show(reference: Path) -> Shown:
+    """The artifact that `RUN/NODE` or a folder is."""
+    folder = locate(reference)
+    made = artifact.manifest(folder)
+    if made is None:
+        raise UsageError(
+            "this folder is no artifact.", where=str(reference), remedy="Give RUN/NODE of a finished node."
+        )
+    return Shown(folder, made)
+
+
+def verify(run: Path) -> dict[str, tuple[str, ...]]:
+    """Every damage of a run's current artifacts, by node; every digest is computed again."""
+    nodes = existing(run).current_nodes()
+    return {node: artifact.verify(existing(run).pointer(node).resolve()) for node in nodes}
+
+
+@contextlib.contextmanager
+def _driving(place: Run) -> Generator[None]:
+    """Be the one process that drives a run; SIGTERM is an interruption like Ctrl-C."""
+    held = lock.Lock(place.lock)
+    holder = held.take()
+    if holder is not None:
+        remedy = "Wait for it, or give this run another folder with --run."
+        raise UsageError(f"this run is in use by {holder}.", where=str(place.folder), remedy=remedy)
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+        held.release()
+
+
+def _refuse_left_out(made: Plan) -> None:
+    """Nothing begins where a node needs another that was left out and is not as it must be."""
+    for decision in made.decisions.values():
+        if decision.code == UsageError.code:
+            remedy = "Choose that stage too, or take --only and --from away."
+            raise UsageError("; ".join(decision.reasons), where=decision.node, remedy=remedy)
+
+
+def _begin(place: Run, recipe: Recipe, ledger: Ledger, made: Plan, capacity: Capacity) -> None:
+    """Leave on record what is about to happen."""
+    place.remember_store()
+    fresh = place.recipe.with_suffix(".new")
+    fresh.write_text(json.dumps(recipe.resolved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    fresh.replace(place.recipe)
+    ledger.write(
+        "run_started",
+        recipe=recipe.name,
+        seed=recipe.seed,
+        profiles=recipe.profiles,
+        jobs=capacity.jobs,
+        store=str(place.store.root),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        environment=environment(Resources()),
+    )
+    ledger.write("plan", decisions=[_plain(asdict(one)) for one in made.decisions.values()], off=made.off)
+
+
+def _plain(value: Any) -> Any:
+    """Decimals as text."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value if isinstance(value, (str, int, float, list, tuple, type(None))) else str(value)
+
+
+def _tell(tail: Tail, watch: Watch | None) -> None:
+    if watch is not None:
+        for record in tail.new():
+            watch(record)

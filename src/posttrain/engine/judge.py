@@ -1,0 +1,229 @@
+"""What a gate says of an artifact (DESIGN §4): pass, fail, inconclusive or not_run. Unknown is never a pass."""
+
+import importlib.util
+import math
+import platform
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from posttrain.engine.expand import Graph, Node
+from posttrain.spec.errors import EXIT_ORDER, INCONCLUSIVE, PASS, REFUSED, MissingNeed
+from posttrain.spec.gate import CONDITIONS, Gate, Metric, Metrics, Value, Verdict
+
+Has = Callable[[str], bool]
+"""Whether this machine has what a gate `requires`."""
+
+Said = tuple[Value, str]
+"""A verdict and its sentence."""
+
+
+def machine_has(need: str) -> bool:
+    """Whether this machine has macos, cuda, nodejs or llama.cpp; of anything else it is not known to have it."""
+    checks: Mapping[str, Callable[[], bool]] = {
+        "macos": lambda: platform.system() == "Darwin",
+        "cuda": lambda: Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
+        "nodejs": lambda: shutil.which("node") is not None,
+        "llama.cpp": lambda: importlib.util.find_spec("llama_cpp") is not None,
+    }
+    return need in checks and checks[need]()
+
+
+def decide(gate: Gate, metric: Metric | None) -> Said:
+    """What the condition says of a metric, before anything that stands above it."""
+    missing = _unknown(gate, metric)
+    if metric is None or missing:
+        return "inconclusive", missing
+    return _by_interval(gate, metric) if gate.decide == "interval" else _by_point(gate, metric)
+
+
+def condition(gate: Gate) -> tuple[str, Decimal]:
+    """The one condition of a gate: its name and its bound as written."""
+    return next((name, bound) for name in CONDITIONS if (bound := getattr(gate, name)) is not None)
+
+
+def _unknown(gate: Gate, metric: Metric | None) -> str:
+    """Why nothing can be said; empty where something can."""
+    if metric is None:
+        return f"{gate.metric} was not measured"
+    if metric.value is None:
+        return f"{gate.metric} has no value: {metric.reason}"
+    if not math.isfinite(metric.value):
+        return f"{gate.metric} is not a finite number"
+    if gate.min_n and metric.n is None:
+        return f"{gate.metric} does not say of how many items; at least {gate.min_n} are needed"
+    if metric.n is not None and metric.n < gate.min_n:
+        return f"{gate.metric} has {metric.n} items; at least {gate.min_n} are needed"
+    return ""
+
+
+def _by_point(gate: Gate, metric: Metric) -> Said:
+    if metric.k is not None and metric.n:
+        value, shown = Fraction(metric.k, metric.n), f"{metric.k}/{metric.n}"
+    else:
+        value, shown = Fraction(Decimal(repr(metric.value))), f"{metric.value:g}"
+    name, bound = condition(gate)
+    met = _meets(name, value, Fraction(bound))
+    text = f"{gate.metric} is {shown}, {name} {bound}"
+    return ("pass", text) if met else (gate.unmet, f"{text} is not met")
+
+
+def _by_interval(gate: Gate, metric: Metric) -> Said:
+    name, bound = condition(gate)
+    if metric.low is None or metric.high is None or not math.isfinite(metric.low) or not math.isfinite(metric.high):
+        return "inconclusive", f"{gate.metric} has no interval"
+    low, high, at = Fraction(Decimal(repr(metric.low))), Fraction(Decimal(repr(metric.high))), Fraction(bound)
+    text = f"{gate.metric} lies in [{metric.low:.4g}, {metric.high:.4g}], {name} {bound}"
+    if _meets(name, low, at) and _meets(name, high, at):
+        return "pass", text
+    wholly_bad = not _meets(name, low, at) and not _meets(name, high, at) and not (name == "equals" and low < at < high)
+    return (gate.unmet, f"{text} is not met") if wholly_bad else ("inconclusive", f"{text} is not decided")
+
+
+def _meets(name: str, value: Fraction, bound: Fraction) -> bool:
+    return value >= bound if name == "at_least" else value <= bound if name == "at_most" else value == bound
+
+
+class Bench:
+    """Judges the nodes of a graph, inputs first, and remembers: what it said of them decides who may run below."""
+
+    def __init__(self, graph: Graph, *, only: tuple[str, ...] | None = None, has: Has = machine_has) -> None:
+        """Judge the gates of a graph; `only`: these alone exist, as NAME or STAGE.NAME."""
+        self._graph, self._only, self._has = graph, only, has
+        self._said: dict[str, tuple[Verdict, ...]] = {}
+        self._shaken: dict[str, str] = {}
+        self._above = _stages_above(graph)
+        self._members: dict[str, list[str]] = {}
+        for node in graph.nodes.values():
+            self._members.setdefault(node.stage, []).append(node.id)
+        self._left_out: set[str] = set()
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Everything said so far."""
+        return tuple(verdict for said in self._said.values() for verdict in said)
+
+    def gates(self, node: Node) -> Mapping[str, Gate]:
+        """The gates of a node that exist in this run."""
+        chosen = self._only
+        return {
+            name: gate
+            for name, gate in node.gates.items()
+            if not gate.off and (chosen is None or name in chosen or f"{node.stage}.{name}" in chosen)
+        }
+
+    def leave_out(self, nodes: Iterable[str]) -> None:
+        """Nodes that this run does not touch and that were never made: their gates stand above nobody."""
+        self._left_out |= set(nodes)
+
+    def judge(self, node: Node, metrics: Metrics | str) -> tuple[Verdict, ...]:
+        """Say of a node what its gates find; a text in place of metrics is why it made nothing."""
+        gates = self.gates(node)
+        shaken = next((self._shaken[id] for id in parents(node) if id in self._shaken), "")
+        if node.wait_off:
+            shaken = f"{node.wait_off[0]}, which it waits for, is off"
+        found: dict[str, Verdict] = {}
+        for name in _ordered(gates):
+            found[name] = self._verdict(node, name, gates, metrics, shaken, found)
+        self._said[node.id] = tuple(found[name] for name in gates)
+        refused, _ = self._stands(node.id)
+        if refused or shaken:
+            self._shaken[node.id] = f"gate {refused.gate} of {node.id} is {refused.value}" if refused else shaken
+        return self._said[node.id]
+
+    def may_run(self, node: Node) -> str | None:
+        """What the stop gates of the stages above say: empty is go, else why not; None while not all is judged."""
+        if node.wait_off:
+            return f"it waits for {node.wait_off[0]}, which is off: its gates have not run"
+        waiting = False
+        for stage in self._above[node.stage]:
+            for member in self._members[stage]:
+                verdict, known = self._stands(member)
+                if verdict:
+                    return f"gate {verdict.gate} of {verdict.node} is {verdict.value}"
+                waiting = waiting or not known
+        return None if waiting else ""
+
+    def _stands(self, node: str) -> tuple[Verdict | None, bool]:
+        """The first stop gate of a node that has not passed, and whether all is known of it."""
+        if node in self._said:
+            refused = (v for v in self._said[node] if v.severity == "stop" and v.value != "pass")
+            return next(refused, None), True
+        gates = self.gates(self._graph.nodes[node]).values()
+        return None, node in self._left_out or all(gate.severity == "warn" for gate in gates)
+
+    def _verdict(
+        self,
+        node: Node,
+        name: str,
+        gates: Mapping[str, Gate],
+        metrics: Metrics | str,
+        shaken: str,
+        found: Mapping[str, Verdict],
+    ) -> Verdict:
+        gate = gates[name]
+        metric = None if isinstance(metrics, str) else metrics.get(gate.metric)
+        absent = next((need for need in gate.requires if not self._has(need)), "")
+        unpassed = next((n for n in gate.needs if n in gates and (n not in found or found[n].value != "pass")), "")
+        if absent:
+            value, reason = "not_run", f"this machine lacks {absent}"
+        elif isinstance(metrics, str):
+            value, reason = "not_run", metrics
+        elif unpassed:
+            value, reason = "not_run", f"gate {unpassed} has not passed"
+        else:
+            value, reason = decide(gate, metric)
+        if value == "pass" and shaken:
+            value, reason = "not_run", f"a pass stands on passes: {shaken}"
+        bound = " ".join(map(str, condition(gate)))
+        said = gate.says.get(value, reason)
+        return Verdict(name, node.id, value, gate.severity, gate.metric, bound, metric, said, absent)
+
+
+def exit_code(verdicts: Iterable[Verdict], failures: Iterable[int]) -> int:
+    """The exit code of a run: the first of EXIT_ORDER that a failure or a stop gate gives, else 0."""
+    codes = {*failures, *(_code(verdict) for verdict in verdicts if verdict.severity == "stop")}
+    return next((code for code in EXIT_ORDER if code in codes), PASS)
+
+
+def parents(node: Node) -> tuple[str, ...]:
+    """The nodes directly above: inputs and those it waits for."""
+    inputs = (source.node for sources in node.inputs.values() for source in sources if source.node)
+    return tuple(dict.fromkeys((*inputs, *node.wait)))
+
+
+def _code(verdict: Verdict) -> int:
+    if verdict.value == "not_run" and verdict.absent:
+        return MissingNeed.code
+    return {"pass": PASS, "fail": REFUSED}.get(verdict.value, INCONCLUSIVE)
+
+
+def _ordered(gates: Mapping[str, Gate]) -> list[str]:
+    """Gates with those they need first; gates that need each other come last and find none passed."""
+    pending, order = dict(gates), list[str]()
+    while ready := [name for name, gate in pending.items() if not any(need in pending for need in gate.needs)]:
+        order += ready
+        for name in ready:
+            del pending[name]
+    return order + list(pending)
+
+
+def _stages_above(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Every stage above each stage."""
+    direct: dict[str, dict[str, None]] = {}
+    for node in graph.nodes.values():
+        direct.setdefault(node.stage, {}).update((graph.nodes[parent].stage, None) for parent in parents(node))
+    return {stage: tuple(_closure(direct, stage)) for stage in direct}
+
+
+def _closure(direct: Mapping[str, Mapping[str, None]], stage: str) -> dict[str, None]:
+    found: dict[str, None] = {}
+    pending = list(direct[stage])
+    while pending:
+        above = pending.pop()
+        if above not in found:
+            found[above] = None
+            pending += direct[above]
+    return found

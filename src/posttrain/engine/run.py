@@ -1,0 +1,311 @@
+"""Does what the plan says: nodes in order of what they need, several at a time, gates judged as stages are done."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from posttrain.engine.expand import Node
+from posttrain.engine.judge import Bench, exit_code, parents
+from posttrain.engine.plan import Decision, Outlook, Plan
+from posttrain.spec.errors import INCONCLUSIVE, Interrupted, Mismatch, StageFailed, Stop, TimedOut
+from posttrain.spec.gate import Metrics, Verdict
+from posttrain.store import artifact
+from posttrain.store.artifact import Manifest
+from posttrain.store.ledger import Ledger
+
+Fate = Literal["ran", "kept", "failed", "blocked"]
+"""What became of a node."""
+
+BREATH = 0.2
+"""Seconds between two looks at the clock while nothing ends."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt at a node, as an executor is asked for it."""
+
+    node: str
+    log: Path
+    timeout: float | None
+    args: tuple[str, ...]
+    """What the work callable gets: the run's folder and the node."""
+    options: Mapping[str, str | bool] = field(default_factory=dict[str, "str | bool"])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended."""
+
+    node: str
+    error: Stop | None
+    value: object = None
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere."""
+
+    def prepare(self) -> None:
+        """Something will be started soon."""
+        ...
+
+    def start(self, task: Task) -> None:
+        """Begin a task."""
+        ...
+
+    def wait(self, seconds: float) -> tuple[Ended, ...]:
+        """What ended within so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that failed: why, and where its log lies."""
+
+    node: str
+    error: Stop
+    log: Path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run ended."""
+
+    folder: Path
+    code: int
+    fates: Mapping[str, Fate]
+    decisions: Mapping[str, Decision]
+    """The last decision on each node, with its reasons."""
+    verdicts: tuple[Verdict, ...]
+    failures: tuple[Failure, ...]
+    resume: str
+    """The command that goes on from here."""
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much may run at a time."""
+
+    jobs: int
+    """Nodes."""
+    cores: int
+    """Cores that nodes may claim together; one node alone may claim more."""
+
+    @staticmethod
+    def of_machine(nodes: Iterable[Node], jobs: int | None) -> "Capacity":
+        """As many nodes as the cores hold, unless the user says."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        widest = max((node.resources.cpus for node in nodes), default=1)
+        return Capacity(jobs or max(1, cores // widest), max(cores, jobs or 1))
+
+
+class Drive:
+    """Drives one run to its end."""
+
+    def __init__(
+        self,
+        outlook: Outlook,
+        bench: Bench,
+        plan: Plan,
+        *,
+        executor: Executor,
+        ledger: Ledger,
+        capacity: Capacity,
+    ) -> None:
+        """Begin where the plan ends: what it keeps is settled and judged."""
+        self._outlook, self._bench = outlook, bench
+        self._executor, self._ledger, self._capacity = executor, ledger, capacity
+        self._run = outlook.run
+        self._nodes = {id: outlook.graph.nodes[id] for id in plan.decisions}
+        self._decisions = dict(plan.decisions)
+        self._reached: set[str] = set()
+        self._fates: dict[str, Fate] = {}
+        self._failures: dict[str, Failure] = {}
+        self._running: set[str] = set()
+        self._attempts: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+
+    def go(self, options: Mapping[str, str | bool], tick: Callable[[], None]) -> Finished:
+        """Run until nothing is left; `options` reach every node's work, `tick` is called several times a second."""
+        started = time.monotonic()
+        for verdict in self._bench.verdicts:
+            self._record(verdict)
+        if any(decision.action == "run" for decision in self._decisions.values()):
+            self._executor.prepare()
+        interrupted = False
+        try:
+            while self._advance(options):
+                for ended in self._executor.wait(BREATH):
+                    self._end(ended)
+                tick()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            self._executor.close()
+        if interrupted:
+            self._interrupt()
+        tick()
+        return self._finished(time.monotonic() - started)
+
+    def _advance(self, options: Mapping[str, str | bool]) -> bool:
+        """Settle and start whatever can be; whether anything runs or waits for its next attempt."""
+        for id, node in self._nodes.items():
+            if id not in self._fates and id not in self._running:
+                self._look(node, options)
+        pending = self._nodes.keys() - self._fates.keys()
+        assert self._running or pending <= self._not_before.keys(), f"nothing runs and {pending} wait"
+        return bool(pending)
+
+    def _look(self, node: Node, options: Mapping[str, str | bool]) -> None:
+        """Keep, start or block a node, if what it depends on is done."""
+        above = [self._fates.get(id) for id in parents(node)]
+        if "failed" in above or "blocked" in above:
+            fallen = next(id for id in parents(node) if self._fates.get(id) in ("failed", "blocked"))
+            self._block(node, f"{fallen} {'failed' if self._fates[fallen] == 'failed' else 'is blocked'}")
+        elif None not in above:
+            self._reach(node, options)
+
+    def _reach(self, node: Node, options: Mapping[str, str | bool]) -> None:
+        if node.id not in self._reached:
+            self._reached.add(node.id)
+            self._decisions[node.id] = self._outlook.decide(node)
+        decision = self._decisions[node.id]
+        if decision.action == "keep":
+            self._keep(node, decision)
+        elif decision.action == "blocked":
+            self._damaged(node, decision)
+        else:
+            refusal = self._bench.may_run(node)
+            if refusal:
+                self._block(node, refusal)
+            elif refusal == "" and self._fits(node):
+                self._start(node, decision, options)
+
+    def _fits(self, node: Node) -> bool:
+        claimed = sum(self._nodes[id].resources.cpus for id in self._running)
+        room = not self._running or claimed + node.resources.cpus <= self._capacity.cores
+        return (
+            room and len(self._running) < self._capacity.jobs and self._not_before.get(node.id, 0) <= time.monotonic()
+        )
+
+    def _start(self, node: Node, decision: Decision, options: Mapping[str, str | bool]) -> None:
+        self._not_before.pop(node.id, None)
+        self._attempts[node.id] = attempt = self._attempts.get(node.id, 0) + 1
+        log = self._run.log(node.id)
+        self._ledger.write(
+            "node_started",
+            node=node.id,
+            fingerprint=decision.fingerprint,
+            reasons=decision.reasons,
+            attempt=attempt,
+            log=str(log),
+        )
+        again = node.id in self._outlook.again
+        task = Task(node.id, log, node.timeout, (str(self._run.folder), node.id), {**options, "again": again})
+        self._executor.start(task)
+        self._running.add(node.id)
+
+    def _end(self, ended: Ended) -> None:
+        self._running.remove(ended.node)
+        node, error = self._nodes[ended.node], ended.error
+        made: Manifest | None = None
+        if error is None:
+            made = artifact.manifest(self._run.pointer(node.id))
+            error = StageFailed("it ended without an artifact.") if made is None else None
+        if made is not None:
+            self._finish(node, made)
+        elif error is not None:
+            self._fail(node, error)
+
+    def _finish(self, node: Node, made: Manifest) -> None:
+        self._outlook.settle(node.id, made)
+        self._fates[node.id] = "ran"
+        self._ledger.write(
+            "node_finished",
+            node=node.id,
+            fingerprint=made.fingerprint,
+            digest=made.digest,
+            metrics={name: asdict(metric) for name, metric in made.metrics.items()},
+            measured=made.measured,
+        )
+        self._judge(node, made.metrics)
+
+    def _fail(self, node: Node, error: Stop) -> None:
+        attempt = self._attempts.get(node.id, 1)
+        again = error.code in (StageFailed.code, TimedOut.code) and attempt <= node.retries
+        log = self._run.log(node.id)
+        self._ledger.write(
+            "node_failed",
+            node=node.id,
+            code=error.code,
+            what=error.what,
+            where=error.where,
+            remedy=error.remedy,
+            log=str(log),
+            attempt=attempt,
+            again=again,
+        )
+        if again:
+            self._not_before[node.id] = time.monotonic() + 2.0 ** (attempt - 1)
+            return
+        self._fates[node.id] = "failed"
+        self._failures[node.id] = Failure(node.id, error, log)
+        self._judge(node, f"{node.id} failed")
+
+    def _keep(self, node: Node, decision: Decision) -> None:
+        made = self._outlook.made[node.id]
+        self._run.point(node.id, made.fingerprint)
+        self._fates[node.id] = "kept"
+        self._ledger.write("node_kept", node=node.id, fingerprint=made.fingerprint, reasons=decision.reasons)
+        self._judge(node, made.metrics)
+
+    def _damaged(self, node: Node, decision: Decision) -> None:
+        remedy = f"Restore it from a copy, or make it again with --again {node.stage}."
+        self._fail(node, Mismatch(f"{'; '.join(decision.reasons)}", where=node.id, remedy=remedy))
+
+    def _block(self, node: Node, why: str) -> None:
+        self._fates[node.id] = "blocked"
+        self._decisions[node.id] = Decision(node.id, node.stage, node.kind.name, "blocked", (why,))
+        self._ledger.write("node_blocked", node=node.id, reasons=[why])
+        self._judge(node, f"{node.id} was not run: {why}")
+
+    def _judge(self, node: Node, metrics: Metrics | str) -> None:
+        for verdict in self._bench.judge(node, metrics):
+            self._record(verdict)
+
+    def _record(self, verdict: Verdict) -> None:
+        self._ledger.write("verdict", **asdict(verdict))
+
+    def _interrupt(self) -> None:
+        """Whatever ran is stopped; whatever waited is left as it is."""
+        for id in sorted(self._running):
+            error = Interrupted("it was interrupted.", where=id)
+            self._fates[id] = "failed"
+            self._failures[id] = Failure(id, error, self._run.log(id))
+            told = {"what": error.what, "where": id, "remedy": "", "log": str(self._run.log(id))}
+            self._ledger.write("node_failed", node=id, code=error.code, attempt=self._attempts[id], again=False, **told)
+        self._failures.setdefault("", Failure("", Interrupted("the run was interrupted."), self._run.ledger))
+
+    def _finished(self, wall_s: float) -> Finished:
+        failures = tuple(self._failures.values())
+        codes = [failure.error.code for failure in failures]
+        codes += [INCONCLUSIVE for fate in self._fates.values() if fate == "blocked"]
+        code = exit_code(self._bench.verdicts, codes)
+        self._ledger.write("run_finished", code=code, wall_s=round(wall_s, 3))
+        return Finished(
+            folder=self._run.folder,
+            code=code,
+            fates=self._fates,
+            decisions=self._decisions,
+            verdicts=self._bench.verdicts,
+            failures=failures,
+            resume=f"posttrain run {self._run.recipe}",
+            wall_s=wall_s,
+        )
