@@ -296,7 +296,13 @@ def _probe(recorder: Recorder, domain: str) -> None:
         }
         for step in steps
     ]
-    choice = {"chosen": best, "by": "pass@8", "why": "its lead over the last is clear", "candidates": candidates}
+    choice = {
+        "chosen": best,
+        "by": "pass@k",
+        "k": 8,
+        "why": "its lead over the last is clear",
+        "candidates": candidates,
+    }
     metrics = {"pass@8": share(0.62, 250), "damages": Metric(0, n=1)}
     recorder.node(
         f"probe/{domain}", "probe", {"model": [f"specialist/{domain}"], "data": [f"prepare/{domain}"]},

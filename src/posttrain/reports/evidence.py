@@ -33,6 +33,7 @@ class ProbeView:
     node: str
     domain: str
     by: str
+    """The score it selects by."""
     tried: tuple[Tried, ...] = ()
     lead: str = ""
     reason: str = ""
@@ -87,7 +88,9 @@ def _probe(node: NodeView) -> ProbeView:
         tried = tuple(_tried(entry, chosen) for entry in cast(list[dict[str, Any]], choice["candidates"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return ProbeView(node.id, domain, "", reason=f"choice.json cannot be read: {error}")
-    return ProbeView(node.id, domain, str(choice.get("by", "")), tried, _why(choice))
+    by = str(choice.get("by", ""))
+    selected = f"pass@{choice['k']}" if by != "pass@1" and "k" in choice else by
+    return ProbeView(node.id, domain, selected, tried, _why(choice))
 
 
 def _why(choice: Mapping[str, Any]) -> str:

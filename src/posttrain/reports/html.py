@@ -8,11 +8,11 @@ from typing import Any, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from posttrain.reports import charts, wording
-from posttrain.reports.curves import Chart, findings
-from posttrain.reports.curves import charts as all_charts
+from posttrain.reports import wording
+from posttrain.reports.charts import curves, plot
+from posttrain.reports.charts.curves import Chart
+from posttrain.reports.charts.graph import MARKS, draw
 from posttrain.reports.evidence import PER_DOMAIN, ProbeView, probes
-from posttrain.reports.graph import MARKS, draw
 from posttrain.reports.learning import Learning, Row, learning, matrix
 from posttrain.reports.story import (
     VERDICT_WORDS,
@@ -50,8 +50,8 @@ def page(view: View) -> str:
         "closed": passed,
         "graph": _drawn(draw(view)),
         "failed": [node for node in view.nodes.values() if node.state in _UNDONE or node.failure],
-        "findings": findings(view),
-        "curves": _curves(all_charts(view)),
+        "findings": curves.findings(view),
+        "curves": _curves(curves.charts(view)),
         "probes": tried,
         "maps": _maps(tried),
         "samples": {"before_label": before, "after_label": after, "found": found},
@@ -112,12 +112,12 @@ def _dots(table: Learning) -> Mapping[Any, Markup]:
         span = (0.0, max([m.high or m.value or 0.0 for m in known], default=1.0) * 1.05)
         for row in table.rows:
             m = row.scores.get(k)
-            found[row.exam, k] = _drawn(charts.dot(m.value, m.low, m.high, span=span)) if m else Markup("")
+            found[row.exam, k] = _drawn(plot.dot(m.value, m.low, m.high, span=span)) if m else Markup("")
     ends = [end for one in table.comparisons if one.gain for end in (one.gain.low, one.gain.high) if end is not None]
     reach = max((abs(end) for end in ends), default=0.1)
     for one in table.comparisons:
         m = one.gain
-        drawn = charts.dot(m.value, m.low, m.high, span=(-reach, reach), bound=one.bound) if m else ""
+        drawn = plot.dot(m.value, m.low, m.high, span=(-reach, reach), bound=one.bound) if m else ""
         found[one.node] = _drawn(drawn)
     return found
 
@@ -128,10 +128,10 @@ def _matrix(view: View) -> Markup | None:
     if len(rows) < 2 or not domains:
         return None
     cells = [
-        [charts.Cell(scores[d].value if d in scores else None, chosen=name.endswith(f"/{d}")) for d in domains]
+        [plot.Cell(scores[d].value if d in scores else None, chosen=name.endswith(f"/{d}")) for d in domains]
         for name, scores in rows
     ]
-    return _drawn(charts.heat([name for name, _ in rows], domains, cells, title="Pass@1 by model and domain"))
+    return _drawn(plot.heat([name for name, _ in rows], domains, cells, title="Pass@1 by model and domain"))
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,12 @@ def _curves(found: Sequence[Chart]) -> _Curves:
 
 def _times(found: Sequence[StageTime]) -> list[tuple[StageTime, Markup]]:
     longest = max((one.wall for one in found if one.wall is not None), default=0.0)
-    return [(one, _drawn(charts.bar(one.wall, longest=longest, part=one.cpu))) for one in found]
+    return [(one, _drawn(plot.bar(one.wall, longest=longest, part=one.cpu))) for one in found]
 
 
 def _figure(chart: Chart) -> Markup:
     title = f"{chart.kind}: {chart.metric}"
-    drawing = charts.lines(chart.series, title=title, x_label="step")
+    drawing = plot.lines(chart.series, title=title, x_label="step")
     mean = f", means of {chart.stretch} steps" if chart.stretch > 1 else ""
     return Markup("<figure><figcaption><b>{} {}</b>{}</figcaption>{}</figure>").format(
         wording.line(chart.kind), wording.line(chart.metric), mean, _drawn(drawing)
@@ -171,11 +171,11 @@ def _maps(tried: Sequence[ProbeView]) -> list[Mapping[str, Any]]:
         cells = [[_tried_cell(probe, step, name) for step in steps] for probe in known]
         labels = [probe.domain for probe in known]
         title = name.capitalize()
-        drawing = charts.heat(labels, [str(step) for step in steps], cells, title=f"{title} by domain and checkpoint")
+        drawing = plot.heat(labels, [str(step) for step in steps], cells, title=f"{title} by domain and checkpoint")
         found.append({"title": title, "drawing": _drawn(drawing)})
     return found
 
 
-def _tried_cell(probe: ProbeView, step: int, name: str) -> charts.Cell:
+def _tried_cell(probe: ProbeView, step: int, name: str) -> plot.Cell:
     one = next((t for t in probe.tried if t.step == step), None)
-    return charts.Cell(one.scores.get(name) if one else None, chosen=one is not None and one.chosen)
+    return plot.Cell(one.scores.get(name) if one else None, chosen=one is not None and one.chosen)

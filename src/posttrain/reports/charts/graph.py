@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from posttrain.reports.charts import svg, text
+from posttrain.reports.charts.plot import svg, text
 from posttrain.reports.view import NodeView, View
 from posttrain.reports.wording import DASH
 

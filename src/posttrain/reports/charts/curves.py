@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from posttrain.reports.charts import Series
+from posttrain.reports.charts.plot import Series
 from posttrain.reports.view import STEP, NodeView, View
 
 _POINTS = 120
