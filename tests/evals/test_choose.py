@@ -143,3 +143,16 @@ def test_checkpoints_come_in_order_of_number(tmp_path: Path):
     assert list(checkpoints(tmp_path)) == [9, 20, 100]
     assert checkpoints(tmp_path)[100] == tmp_path / "steps" / "step-100"
     assert checkpoints(tmp_path / "steps" / "best") == {0: tmp_path / "steps" / "best"}
+
+
+def test_noise_moves_the_choice_without_a_clear_lead_and_seldom_with_one():
+    """S-C5: five equal checkpoints, 80 problems: `any` takes another than the last in four of five probes."""
+    rng = np.random.default_rng(0)
+    moved = {"any": 0, "clear": 0}
+    for _ in range(40):
+        skill = rng.beta(0.4, 1.2, size=80)
+        equal = [candidate(step, rng.binomial(N, skill).tolist()) for step in (40, 80, 120, 160, 200)]
+        moved["any"] += choose(equal, k=8, lead="any").chosen != 200
+        moved["clear"] += choose(equal, k=8, lead="clear").chosen != 200
+    assert moved["any"] >= 24
+    assert moved["clear"] <= 8

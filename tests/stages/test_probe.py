@@ -86,7 +86,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_others(tmp_path: Path, pro
 
 
 class Killed(FolderContext):
-    """A context that stops the stage once the first checkpoint is scored."""
+    """A context that stops the stage in the middle of the second checkpoint."""
 
     def progress(self, done: int, total: int, unit: str) -> None:
         if self.steps:
@@ -184,9 +184,8 @@ def test_memory_is_freed_between_checkpoints(tmp_path: Path):
     held: list[int] = []
 
     class Watched(FolderContext):
-        def progress(self, done: int, total: int, unit: str) -> None:
-            if len(self.steps) > len(held):
-                held.append(psutil.Process().memory_info().rss)
+        def emit(self, **metrics: object) -> None:
+            held.append(psutil.Process().memory_info().rss)
 
     given = {"model": (artifact(tmp_path / "wide", "model"),), "data": data(tmp_path, "algebra", n=2)}
     probe.run(Watched(tmp_path / "node", KNOBS, given))

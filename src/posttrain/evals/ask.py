@@ -74,9 +74,15 @@ def ask(
     sampled: list[Sampled] = []
     for answer_type, alike in by_type.items():
         sampling = asking.sampling(answer_type)
-        sampled += rollout(loaded, alike, sampling, samples=asking.samples, seed=asking.seed, progress=progress)
+        told = _after(len(sampled) * asking.samples, len(problems) * asking.samples, progress)
+        sampled += rollout(loaded, alike, sampling, samples=asking.samples, seed=asking.seed, progress=told)
     sampled.sort(key=lambda each: order[each.problem.id])
     return [row for each in sampled for row in _rows(each, suite, step)]
+
+
+def _after(before: int, total: int, progress: Progress | None) -> Progress | None:
+    """Progress of one part told as progress of the whole."""
+    return (lambda done, _: progress(before + done, total)) if progress else None
 
 
 def _rows(sampled: Sampled, suite: str, step: int | None) -> Iterable[Score]:

@@ -161,9 +161,15 @@ def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
             kept = ctx.scratch / f"{paper.suite}-{number}.jsonl"
             if not kept.exists():
                 problems = [problem for problem in paper.problems if problem.domain == domain]
-                drawn = ask(loaded, problems, asking, suite=paper.suite)
+                before = len(found)
+                drawn = ask(
+                    loaded,
+                    problems,
+                    asking,
+                    suite=paper.suite,
+                    progress=lambda done, _, before=before: ctx.progress(before + done, total, "samples"),
+                )
                 rows.write(kept, drawn)
                 ctx.spend(tokens=sum(row.tokens for row in drawn))
             found += rows.read(kept, Score)
-            ctx.progress(len(found), total, "samples")
     return found

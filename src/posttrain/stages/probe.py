@@ -1,7 +1,7 @@
 """Probe every checkpoint of a model with the same problems and draws, and take the one that reaches most solutions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -107,14 +107,15 @@ def run(ctx: Context[Knobs]) -> Outcome:
         ctx.note("candidates", "the model has no steps/: it is its own only candidate")
     scored: list[Score] = []
     candidates: list[Candidate] = []
-    for done, (step, folder) in enumerate(folders.items(), start=1):
-        drawn = _drawn(ctx, step, folder, problems)
+    total = len(folders) * len(problems) * knobs.samples
+    for step, folder in folders.items():
+        before = len(scored)
+        drawn = _drawn(ctx, step, folder, problems, lambda done, _, b=before: ctx.progress(b + done, total, "samples"))
         scored += drawn
         candidates.append(passk.Candidate(step, tally.items(drawn)))
         ctx.emit(
             step=step, **{name: found.value for name, found in tally.summary(candidates[-1].items, knobs.k).items()}
         )
-        ctx.progress(done, len(folders), "checkpoints")
     rows.write(ctx.out / SCORES, scored)
     choice = passk.choose(candidates, k=knobs.k[0], by=knobs.select_by, lead=knobs.lead)
     record = passk.record(candidates, choice, knobs.k, by=knobs.select_by, lead=knobs.lead)
@@ -150,7 +151,9 @@ def _problems(ctx: Context[Knobs]) -> "list[Problem]":
     return problems
 
 
-def _drawn(ctx: "Context[Knobs]", step: int, folder: Path, problems: "list[Problem]") -> "list[Score]":
+def _drawn(
+    ctx: Context[Knobs], step: int, folder: Path, problems: "list[Problem]", progress: Callable[[int, int], None]
+) -> "list[Score]":
     """The rows of one checkpoint; those that an interrupted run finished are read, not drawn again."""
     from posttrain.data import rows
     from posttrain.data.records import Score
@@ -159,7 +162,7 @@ def _drawn(ctx: "Context[Knobs]", step: int, folder: Path, problems: "list[Probl
     knobs, kept = ctx.knobs, ctx.scratch / f"step-{step}.jsonl"
     if not kept.exists():
         asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
-        drawn = ask_folder(folder, problems, asking, resources=ctx.resources, step=step)
+        drawn = ask_folder(folder, problems, asking, resources=ctx.resources, step=step, progress=progress)
         rows.write(kept, drawn)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
     return rows.read_all(kept, Score)
