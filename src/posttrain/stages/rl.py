@@ -1,0 +1,305 @@
+"""Reinforcement learning from verified answers: rollouts, MGPO-weighted group advantage, clipped surrogate."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from posttrain.spec.errors import Mismatch, UsageError
+from posttrain.spec.gate import Gate, Metric, Metrics
+from posttrain.spec.knobs import File
+from posttrain.spec.knobs import Knobs as BaseKnobs
+from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome, Role
+from posttrain.train.rl import choices
+
+if TYPE_CHECKING:
+    from posttrain.data.records import Problem
+    from posttrain.models.decoder import Decoder
+    from posttrain.models.load import Loaded
+    from posttrain.train.rl.journal import Journal
+    from posttrain.train.rl.learn import Learner, Method
+
+VERSION = 1
+MAKES = "model"
+ROLES = {
+    "model": Role(("model",), "the model to train; its own start is the reference unless one is given"),
+    "data": Role(("data",), "problems with golds: train is drawn from, val is watched", many=True, optional=True),
+    "reference": Role(("model",), "a fixed model to stay near, instead of the stage's own start", optional=True),
+}
+
+
+class Knobs(BaseKnobs):
+    """What decides a stage of reinforcement learning."""
+
+    domains: tuple[str, ...] = ()
+    """Domains that prompts are drawn from, equally often; empty: every domain of the data."""
+    train: File | None = None
+    """A JSONL file of problems to draw from, instead of split train of the role data."""
+    val: File | None = None
+    """A JSONL file of problems to validate on, instead of split val of the role data."""
+    steps: PositiveInt = 100
+    """Batches of rollouts."""
+    prompts: PositiveInt = 16
+    """Prompts per step."""
+    group: PositiveInt = 8
+    """Responses per prompt, G."""
+    max_seq_length: int = Field(4096, ge=2)
+    """Tokens of prompt and response together; prompts have `max_prompt_length` of them, responses the rest."""
+    max_prompt_length: PositiveInt | None = None
+    """Longer prompts are dropped and counted; none: a quarter of `max_seq_length`."""
+    lr: NonNegativeFloat = 1e-6
+    """Highest learning rate (AdamW)."""
+    min_lr: NonNegativeFloat = 0.0
+    """Where a falling schedule ends."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the rate goes after warm-up."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps over which the rate rises."""
+    clip: PositiveFloat = 1.0
+    """Largest gradient norm that reaches the optimiser."""
+    loss: Literal["mgpo", "grpo", "token_mean", "constant_length"] = "mgpo"
+    """Means: over responses of the mean over tokens (`grpo`: without the MGPO weight); over tokens; over N · cap."""
+    epsilon: float = Field(0.2, gt=0, lt=1)
+    """The ratio of policies is clipped to 1 - ε and 1 + ε."""
+    epsilon_high: PositiveFloat | None = None
+    """Another ε for the upper bound."""
+    sharpness: NonNegativeFloat = 4.0
+    """λ of the MGPO weight exp(-λ·D(p)) on the advantage; 0 is GRPO."""
+    ddof: Literal[0, 1] = 0
+    """Degrees of freedom taken off the group's deviation."""
+    std: bool = True
+    """Divide the advantage by the group's deviation."""
+    shaping: choices.Shaping = choices.Unshaped()
+    """What the reward holds beside right or wrong."""
+    prefilter: choices.Prefilter = choices.Off()
+    """Which prompts are left out before the first step."""
+    zero_variance: choices.ZeroVariance = choices.Drop()
+    """What happens to a group whose advantages are all 0."""
+    updates_per_rollout: PositiveInt = 1
+    """Optimiser steps per batch of rollouts."""
+    overlong: choices.Overlong = choices.Zero()
+    """What a response that reaches the cap is worth."""
+    reference: choices.Reference = choices.Copy()
+    """What the policy is pulled towards: its own start, or the role `reference`."""
+    temperature: PositiveFloat = 1.0
+    """Of the rollouts and of the loss alike; validation uses it too."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Only 1: the ratio of policies is over the whole vocabulary."""
+    top_k: int = Field(0, ge=0)
+    """Only 0: as `top_p`."""
+    micro_batch_tokens: PositiveInt = 8192
+    """Tokens computed at once, padding included; memory depends on it."""
+    eval_every: PositiveInt = 50
+    """Steps between validations; one comes before the first step and one after the last."""
+    eval_samples: PositiveInt = 4
+    """Answers to each validation problem."""
+    select: Literal["last", "best_val"] = "last"
+    """Which weights are the result; of equally good validations the earliest."""
+    keep_rollouts: float = Field(0.02, ge=0, le=1)
+    """Share of the groups whose samples are written to `rollouts.jsonl.gz`."""
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens that a prompt may have."""
+        return self.max_prompt_length or self.max_seq_length // 4
+
+    @property
+    def cap(self) -> int:
+        """Tokens that a response may have."""
+        return self.max_seq_length - self.prompt_length
+
+
+def gates(knobs: Knobs, roles: frozenset[str]) -> dict[str, Gate]:
+    """The gates of the kind; `anchored` where the reference is the stage's own start."""
+    anchored = isinstance(knobs.reference, choices.Copy) and "reference" not in roles
+    return {
+        "sound": Gate(metric="damages", equals=Decimal(0)),
+        "no_worse": Gate(metric="val_gain", at_least=Decimal("-0.01"), decide="interval"),
+        "same_numbers": Gate(metric="logprob_gap", at_most=Decimal("1e-4")),
+        "alive": Gate(metric="zero_variance", at_most=Decimal("0.9")),
+        "in_window": Gate(metric="truncated", at_most=Decimal("0.3")),
+        "anchored": Gate(metric="kl_start", at_most=Decimal("1e-5"), off=not anchored),
+    }
+
+
+GATES = gates
+
+
+def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
+    """A nucleus in rollouts, no room for a response, no problems, a domain that no input has."""
+    data = inputs.get("data", ())
+    axes = {source.axes.get("domain") for source in data}
+    known = {domain for domain in axes if domain} if None not in axes and not knobs.train else set(knobs.domains)
+    missing = [domain for domain in knobs.domains if domain not in known]
+    wrong = {
+        "top_p and top_k: a nucleus in rollouts makes the ratio of policies wrong; only 1 and 0": knobs.top_p < 1
+        or knobs.top_k > 0,
+        f"max_prompt_length = {knobs.prompt_length} leaves no token of max_seq_length = {knobs.max_seq_length}"
+        " for a response": knobs.cap < 1,
+        "inputs.data: there is nothing to train on; give it, or the knob train": not data and not knobs.train,
+        f"domains: {', '.join(missing)} is in none of the data": bool(data and missing),
+        "group = 1 has no group to compare with: every advantage is 0": knobs.group == 1,
+    }
+    return tuple(says for says, is_so in wrong.items() if is_so)
+
+
+def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
+    """Tokens at most: every rollout up to the cap."""
+    most = knobs.steps * knobs.prompts * knobs.group * knobs.cap
+    return Estimate(remarks=(f"{knobs.steps * knobs.prompts * knobs.group} rollouts, at most {most} tokens",))
+
+
+def run(ctx: Context[Knobs]) -> Outcome:
+    """Open model, problems and reference; learn; write the weights and what tells of their making."""
+    from posttrain.models.load import load, save
+    from posttrain.train.rl import learn
+
+    knobs = ctx.knobs
+    loaded = load(ctx.input("model").path, device=ctx.resources.device, compute=ctx.resources.compute)
+    positions = loaded.model.config.max_positions
+    if knobs.max_seq_length > positions:
+        raise UsageError(
+            f"max_seq_length = {knobs.max_seq_length} is beyond the {positions} positions of the model",
+            where="rl.max_seq_length",
+            remedy="Shorten the window, or give the base more positions (rope_theta, max_positions).",
+        )
+    learner = _learner(ctx, loaded)
+    chosen = learner.learn()
+    if chosen < knobs.steps:
+        ctx.note("select", f"the weights are those of step {chosen}, the best validation")
+    save(loaded, ctx.out)
+    for name in learn.FILES:
+        learner.hooks.journal.join(name, ctx.out / name)
+    made = Artifact(node="", type=MAKES, path=ctx.out, digest="")
+    return Outcome(measure(made, knobs), {f"{name}_s": seconds for name, seconds in learner.clock.seconds.items()})
+
+
+def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
+    from posttrain.train.rl.journal import Journal
+    from posttrain.train.rl.learn import Hooks, Learner
+    from posttrain.train.rl.prompts import Prompts
+    from posttrain.train.state import Keeper
+
+    knobs = ctx.knobs
+    journal = Journal(ctx.scratch / "journal")
+    method = _method(ctx, _problems(ctx, loaded, "val"))
+    train = _sifted(ctx, loaded, _problems(ctx, loaded, "train"), method, journal)
+    domains = knobs.domains or tuple(sorted({p.domain for p in train}))
+    prompts = Prompts(train, domains=domains, seed=ctx.seed)
+    if len(prompts) < knobs.prompts:
+        raise Mismatch(
+            f"{len(prompts)} problems are left, and one step asks {knobs.prompts}",
+            where="rl data",
+            remedy="Give more problems, a longer max_prompt_length, or fewer prompts per step.",
+        )
+    hooks = Hooks(emit=ctx.emit, progress=ctx.progress, journal=journal, keeper=Keeper(ctx.scratch / "state"))
+    return Learner(loaded, prompts, method, hooks, reference=_reference(ctx, loaded))
+
+
+def _problems(ctx: Context[Knobs], loaded: "Loaded", split: Literal["train", "val"]) -> "tuple[Problem, ...]":
+    """The problems of a split, each once, without those that cannot be asked or graded; what is dropped is counted."""
+    from posttrain.train.rl import screen
+
+    given, most = ctx.knobs, ctx.knobs.prompt_length
+    own = given.train if split == "train" else given.val
+    files = [own] if own else [source.file(f"{split}.jsonl") for source in ctx.inputs("data")]
+    found = screen.screen(loaded, screen.read(files, given.domains), max_prompt_length=most)
+    for text, count in (
+        (f"prompts over {most} tokens", found.too_long),
+        ("golds that fail their own grader", found.bad_golds),
+    ):
+        if count:
+            ctx.note("dropped", f"{split}: {text}", count)
+    return found.kept
+
+
+def _sifted(
+    ctx: Context[Knobs], loaded: "Loaded", problems: "Sequence[Problem]", method: "Method", journal: "Journal"
+) -> "Sequence[Problem]":
+    """The problems that the prefilter leaves."""
+    from posttrain.train.rl.screen import sift
+
+    wanted = ctx.knobs.prefilter
+    if not isinstance(wanted, choices.Samples):
+        return problems
+    kept = sift(loaded, problems, method.drawing, samples=wanted.samples, journal=journal)
+    ctx.note("dropped", f"train: always or never solved in {wanted.samples} samples", len(problems) - len(kept))
+    return kept
+
+
+def _reference(ctx: Context[Knobs], loaded: "Loaded") -> "Decoder | None":
+    from copy import deepcopy
+
+    from posttrain.models.load import load
+
+    given = ctx.inputs("reference")
+    if not isinstance(ctx.knobs.reference, choices.Copy):
+        return None
+    fixed = deepcopy(loaded.model)
+    if given:
+        fixed = load(given[0].path, device=ctx.resources.device, compute=ctx.resources.compute).model
+        if fixed.config.vocab != loaded.model.config.vocab:
+            raise Mismatch("model and reference have different vocabularies", where="rl.inputs.reference")
+    return fixed.requires_grad_(requires_grad=False)
+
+
+def _method(ctx: Context[Knobs], val: "Sequence[Problem]") -> "Method":
+    from posttrain.models.sample import Sampling
+    from posttrain.train.loop import Course
+    from posttrain.train.rl import collect, learn, objective, validate, weigh
+
+    knobs = ctx.knobs
+    sampling = Sampling(temperature=knobs.temperature, max_new_tokens=knobs.cap)
+    return learn.Method(
+        drawing=collect.Drawing(
+            prompts=knobs.prompts,
+            group=knobs.group,
+            sampling=sampling,
+            zero_variance=knobs.zero_variance,
+            seed=ctx.seed,
+        ),
+        weighing=weigh.Weighing(
+            sharpness=0.0 if knobs.loss == "grpo" else knobs.sharpness,
+            cap=knobs.cap,
+            ddof=knobs.ddof,
+            std=knobs.std,
+            shaping=knobs.shaping,
+            overlong=knobs.overlong,
+        ),
+        objective=objective.Objective(
+            form=knobs.loss,
+            epsilon=knobs.epsilon,
+            epsilon_high=knobs.epsilon_high,
+            temperature=knobs.temperature,
+            kl=knobs.reference if isinstance(knobs.reference, choices.Copy) else None,
+        ),
+        course=Course(
+            steps=knobs.steps * knobs.updates_per_rollout,
+            lr=knobs.lr,
+            min_lr=knobs.min_lr,
+            warmup=knobs.warmup,
+            shape=knobs.schedule,
+            clip=knobs.clip,
+        ),
+        updates=knobs.updates_per_rollout,
+        max_tokens=knobs.micro_batch_tokens,
+        exam=validate.Exam(tuple(val), knobs.eval_samples, sampling, ctx.seed) if val else None,
+        eval_every=knobs.eval_every,
+        select_best=knobs.select == "best_val",
+        keep_rollouts=knobs.keep_rollouts,
+    )
+
+
+def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
+    """Every metric from the rows of steps and validations, and the deep check of the folder."""
+    from posttrain.data import rows
+    from posttrain.data.records import RlStep, Score
+    from posttrain.models.sound import damages
+    from posttrain.train.rl import learn, tell
+
+    steps = rows.read_all(artifact.file(learn.STEPS), RlStep)
+    validations = rows.read(artifact.file(learn.VALIDATION), Score)
+    found = tell.metrics(steps, validations, select_best=knobs.select == "best_val")
+    broken = damages(artifact.path)
+    return found | {"damages": Metric(len(broken))}
