@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -17,7 +18,7 @@ from posttrain.spec.knobs import Knobs as BaseKnobs
 from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome, Role
 
 if TYPE_CHECKING:
-    from posttrain.data.records import Score
+    from posttrain.data.records import Problem, Score
     from posttrain.evals.exam import Paper
 
 VERSION = 1
@@ -156,20 +157,23 @@ def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
     asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
     found: list[Score] = []
     total = sum(len(paper.problems) for paper in papers) * knobs.samples
+    for name, suite, problems in _parts(papers):
+        kept, before = ctx.scratch / f"{name}.jsonl", len(found)
+        if not kept.exists():
+            told = partial(_tell, ctx, before, total)
+            drawn = ask(loaded, problems, asking, suite=suite, progress=told)
+            rows.write(kept, drawn)
+            ctx.spend(tokens=sum(row.tokens for row in drawn))
+        found += rows.read(kept, Score)
+    return found
+
+
+def _parts(papers: "list[Paper]") -> "Iterator[tuple[str, str, list[Problem]]]":
+    """The problems of each suite and domain, under a name for their file of rows."""
     for paper in papers:
         for number, domain in enumerate(dict.fromkeys(problem.domain for problem in paper.problems)):
-            kept = ctx.scratch / f"{paper.suite}-{number}.jsonl"
-            if not kept.exists():
-                problems = [problem for problem in paper.problems if problem.domain == domain]
-                before = len(found)
-                drawn = ask(
-                    loaded,
-                    problems,
-                    asking,
-                    suite=paper.suite,
-                    progress=lambda done, _, before=before: ctx.progress(before + done, total, "samples"),
-                )
-                rows.write(kept, drawn)
-                ctx.spend(tokens=sum(row.tokens for row in drawn))
-            found += rows.read(kept, Score)
-    return found
+            yield f"{paper.suite}-{number}", paper.suite, [p for p in paper.problems if p.domain == domain]
+
+
+def _tell(ctx: Context[Knobs], before: int, total: int, done: int, _: int) -> None:
+    ctx.progress(before + done, total, "samples")

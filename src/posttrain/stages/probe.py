@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -109,8 +110,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     candidates: list[Candidate] = []
     total = len(folders) * len(problems) * knobs.samples
     for step, folder in folders.items():
-        before = len(scored)
-        drawn = _drawn(ctx, step, folder, problems, lambda done, _, b=before: ctx.progress(b + done, total, "samples"))
+        drawn = _drawn(ctx, step, folder, problems, partial(_tell, ctx, len(scored), total))
         scored += drawn
         candidates.append(passk.Candidate(step, tally.items(drawn)))
         ctx.emit(
@@ -166,6 +166,10 @@ def _drawn(
         rows.write(kept, drawn)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
     return rows.read_all(kept, Score)
+
+
+def _tell(ctx: Context[Knobs], before: int, total: int, done: int, _: int) -> None:
+    ctx.progress(before + done, total, "samples")
 
 
 def _hand_on(ctx: "Context[Knobs]", chosen: Path, *, whole: bool) -> None:
