@@ -194,6 +194,10 @@ class Decoder(nn.Module):
         """The norm before the head."""
         return normalise(x, self.config.eps) * self.model.norm.weight.to(x.dtype)
 
+    def layer_weights(self) -> list[LayerWeights]:
+        """The matrices of every layer in the compute format, for passes that do not train."""
+        return [layer.weights(self.compute) for layer in self.model.layers if isinstance(layer, Layer)]
+
     @property
     def head_weight(self) -> Float[Tensor, "V d"]:
         """The head's matrix: its own, or the embedding where they are tied."""

@@ -56,25 +56,44 @@ def turned(
     return rotate(z32, turn), inverse
 
 
+class Parts(NamedTuple):
+    """Rotated queries and keys, and values, each contiguous and in the compute format."""
+
+    q: Float[Tensor, "B K Tg d"]
+    """Rows in order of (token, query head of the group)."""
+    k: Float[Tensor, "B K T d"]
+    v: Float[Tensor, "B K T d"]
+    inverse: Tensor | None
+    """Inverse norms of queries and keys, kept for the backward pass."""
+
+
+def parts(qkv: Float[Tensor, "B T w"], scale: Tensor | None, turn: Tensor, heads: Heads) -> Parts:
+    """Cut a joint projection; `turn` broadcasts over (B, T, heads, pairs)."""
+    batch, length, _ = qkv.shape
+    n_query, n_key, dim, eps = heads
+    z = qkv.view(batch, length, n_query + 2 * n_key, dim)
+    qk, inverse = turned(z[:, :, : n_query + n_key], scale, turn, eps)
+    q = qkv.new_empty(batch, n_key, length, heads.group, dim)
+    q.permute(0, 2, 1, 3, 4).copy_(qk[:, :, :n_query].unflatten(2, (n_key, heads.group)))
+    k = qkv.new_empty(batch, n_key, length, dim)
+    k.transpose(1, 2).copy_(qk[:, :, n_query:])
+    v = z[:, :, n_query + n_key :].transpose(1, 2).contiguous()
+    return Parts(q.flatten(2, 3), k, v, inverse)
+
+
 class _Short(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, scale: Tensor | None, turn: Tensor, mask: Tensor, heads: Heads) -> Tensor:
         batch, length, _ = qkv.shape
-        n_query, n_key, dim, eps = heads
-        z = qkv.view(batch, length, n_query + 2 * n_key, dim)
-        qk, inverse = turned(z[:, :, : n_query + n_key], scale, turn, eps)
-        q = qk.new_empty(batch, n_key, length, heads.group, dim, dtype=qkv.dtype)
-        q.permute(0, 2, 1, 3, 4).copy_(qk[:, :, :n_query].unflatten(2, (n_key, heads.group)))
-        k = qk[:, :, n_query:].transpose(1, 2).to(qkv.dtype).reshape(batch * n_key, length, dim)
-        v = z[:, :, n_query + n_key :].transpose(1, 2).reshape(batch * n_key, length, dim)
-        q = q.view(batch * n_key, length * heads.group, dim)
+        cut = parts(qkv, scale, turn, heads)
+        q, k, v = cut.q.flatten(0, 1), cut.k.flatten(0, 1), cut.v.flatten(0, 1)
         scores = torch.bmm(q, k.mT)
-        scores.view(batch, n_key, length, heads.group, length).add_(mask)
+        scores.view(batch, heads.keys, length, heads.group, length).add_(mask)
         p = torch.softmax(scores, -1)
-        ctx.save_for_backward(qkv, scale, turn, inverse, q, k, v, p)
+        ctx.save_for_backward(qkv, scale, turn, cut.inverse, q, k, v, p)
         ctx.heads = heads
-        out = torch.bmm(p, v).view(batch, n_key, length, heads.group, dim)
-        return out.transpose(1, 2).reshape(batch, length, n_query * dim)
+        out = torch.bmm(p, v).view(batch, heads.keys, length, heads.group, heads.dim)
+        return out.transpose(1, 2).reshape(batch, length, heads.queries * heads.dim)
 
     @staticmethod
     @once_differentiable
@@ -131,13 +150,23 @@ def long(
     if scale is not None:
         qk = qk * torch.rsqrt(qk.square().mean(-1, keepdim=True) + eps) * scale
     qk = rotate(qk, turn.unsqueeze(-2)).to(qkv.dtype).transpose(1, 2)
+    return fused(qk[:, :n_query], qk[:, n_query:], z[:, :, n_query + n_key :].transpose(1, 2), seen)
+
+
+def fused(
+    q: Float[Tensor, "B h T d"],
+    k: Float[Tensor, "B K T d"],
+    v: Float[Tensor, "B K T d"],
+    seen: Bool[Tensor, "B T T"] | None = None,
+) -> Float[Tensor, "B T v"]:
+    """torch's attention over whole sequences, for queries and keys whose product is already scaled."""
     out = torch.nn.functional.scaled_dot_product_attention(
-        qk[:, :n_query],
-        qk[:, n_query:],
-        z[:, :, n_query + n_key :].transpose(1, 2),
+        q,
+        k,
+        v,
         attn_mask=None if seen is None else seen.unsqueeze(1),
         is_causal=seen is None,
         scale=1.0,
-        enable_gqa=n_query != n_key,
+        enable_gqa=q.shape[1] != k.shape[1],
     )
     return out.transpose(1, 2).flatten(-2)
