@@ -12,6 +12,7 @@ from posttrain.data.records import SPLITS, Problem
 from posttrain.graders.maths import grade
 from posttrain.spec.errors import Mismatch
 from posttrain.spec.gate import Metrics
+from posttrain.spec.stage import Foreseen
 from posttrain.stages import prepare
 from posttrain.stages.prepare import Knobs
 from support import FolderContext, artifact, folder_digest
@@ -21,8 +22,9 @@ SMALL |= {"probe_size": 6, "val_size": 5, "test_size": 8}
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 
-def made(root: Path, *, seed: int = 17, **knobs: Any) -> FolderContext:
-    ctx = FolderContext(root, Knobs(**{**SMALL, **knobs}), seed=seed)
+def made(root: Path, *, seed: int = 17, ready: Path | None = None, **knobs: Any) -> FolderContext:
+    inputs = {"ready": (artifact(ready, "data"),)} if ready else {}
+    ctx = FolderContext(root, Knobs(**{**SMALL, **knobs}), inputs, seed=seed)
     prepare.run(ctx)
     return ctx
 
@@ -349,3 +351,83 @@ def test_public_problems_are_prepared_and_kept_from_their_exam(tmp_path: Path) -
     assert metrics["rows/train"].value == 500
     assert metrics["verified_share"].value == 1
     assert passes(metrics) == {"overlap": True, "golds": True}
+
+
+def _ready(folder: Path, **sides: range) -> Path:
+    """A user's folder with a file of plain sums for each side given."""
+    folder.mkdir(exist_ok=True)
+    for name, span in sides.items():
+        lines(
+            folder / f"algebra{name}.jsonl", *({"prompt": f"What is {n} plus {n}?", "answer": str(2 * n)} for n in span)
+        )
+    return folder
+
+
+def test_ready_files_are_adopted_and_missing_ones_made(tmp_path: Path) -> None:
+    """S-A2, spectrum §2.1: the user's train and probe files, whole; val and test from the built-in world."""
+    ready = _ready(tmp_path / "mine", _train=range(30), _probe=range(30, 50))
+    ctx = made(tmp_path, ready=ready)
+    assert [p.prompt for p in split(ctx, "train")] == [f"What is {n} plus {n}?" for n in range(30)]
+    assert len(split(ctx, "probe")) == 20
+    assert {p.domain for p in split(ctx, "probe")} == {"algebra"}
+    assert (len(split(ctx, "val")), len(split(ctx, "test"))) == (5, 8)
+    assert passes(judged(ctx)) == {"overlap": True, "golds": True}
+    assert ("ready", "adopted for algebra: train, probe", 1) in ctx.notes
+
+
+def test_what_another_run_wrote_is_adopted_unchanged(tmp_path: Path) -> None:
+    """The views `data/DOMAIN_train.jsonl` of one run are what another adopts."""
+    first = made(tmp_path / "first")
+    folder = tmp_path / "views"
+    folder.mkdir()
+    for name in ("train", "val", "probe", "test"):
+        rows.write(folder / f"algebra_{name}.jsonl", split(first, name))
+    again = made(tmp_path / "again", ready=folder, max_problems=3)
+    assert {n: (again.out / f"{n}.jsonl").read_bytes() for n in SPLITS} == {
+        n: (first.out / f"{n}.jsonl").read_bytes() for n in SPLITS
+    }
+
+
+def test_one_bare_file_is_split_by_digest(tmp_path: Path) -> None:
+    """S-A2: DOMAIN.jsonl, for a domain that has no world of its own either."""
+    folder = _ready(tmp_path / "mine", **{"": range(200)})
+    (folder / "algebra.jsonl").rename(folder / "sums.jsonl")
+    ctx = made(tmp_path, ready=folder, domain="sums")
+    assert sum(len(split(ctx, name)) for name in ("train", "val", "probe", "test")) == 200
+    assert all(worlds.side(p.prompt) == name for name in ("train", "val") for p in split(ctx, name))
+    assert prepare.check(ctx.knobs, {"ready": (Foreseen("x", "", {}, {}),)}) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "Why?"}, "algebra_train.jsonl line 31: answer"),
+        ({"prompt": "Why?", "answer": 3}, "algebra_train.jsonl line 31: answer"),
+        ({"prompt": "Why?", "answer": "3", "domain": "logic"}, "line 31: domain: this is a problem of logic"),
+        ({"prompt": "WHAT is 41 plus 41", "answer": "82"}, "algebra_train.jsonl and algebra_probe.jsonl ask"),
+    ],
+)
+def test_ready_files_are_checked_line_by_line(tmp_path: Path, row: dict, said: str) -> None:
+    """S-A11: schema-valid and disjoint; errors name file, line, field."""
+    ready = _ready(tmp_path / "mine", _train=range(30), _probe=range(30, 50))
+    with (ready / "algebra_train.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    with pytest.raises(Mismatch) as stop:
+        made(tmp_path, ready=ready)
+    assert said in str(stop.value)
+
+
+def test_an_empty_ready_file_is_a_mismatch(tmp_path: Path) -> None:
+    """S-A9: an empty file of a domain fails before any training."""
+    ready = _ready(tmp_path / "mine", _train=range(30), _val=range(0))
+    with pytest.raises(Mismatch, match=r"algebra_val\.jsonl: the file has no row"):
+        made(tmp_path, ready=ready)
+
+
+def test_a_ready_row_that_an_exam_holds_is_left_out(tmp_path: Path) -> None:
+    """S-B8: adopted rows are decontaminated like any others."""
+    ready = _ready(tmp_path / "mine", _train=range(30))
+    exam = lines(tmp_path / "e.jsonl", {"prompt": "what is 7 plus 7"})
+    ctx = made(tmp_path, ready=ready, decontam={"against": [exam]})
+    assert len(split(ctx, "train")) == 29
+    assert judged(ctx)["overlap_removed"].value == 1

@@ -11,49 +11,36 @@ from posttrain.curate.worlds import Side
 from posttrain.data.records import Problem
 from posttrain.spec.errors import Mismatch
 
-LEARNT: tuple[Side, ...] = ("train", "val")
-"""The sides that keep solutions: what is trained, and what its loss is taken on."""
-
 
 @dataclass(frozen=True)
-class Sizes:
-    """Problems on each side; None: all there are."""
+class Want:
+    """What one side shall hold."""
 
-    train: int | None
-    probe: int
-    val: int
-    test: int
+    problems: int | None
+    """How many; None: all there are, at least one."""
+    solutions: int | None = 0
+    """The first so many of each problem; None: all it has."""
 
 
 def select(
-    source: Source, sizes: Sizes, *, solutions: int, exams: Index | None, log: Log, domain: str
+    source: Source, wants: Mapping[Side, Want], *, exams: Index | None, log: Log, domain: str
 ) -> Mapping[Side, list[Problem]]:
     """Problems for every side, the exam of the test side first: nothing on another side shares an n-gram with it.
 
     `exams` holds the user's own exams; None: no side is compared with any exam. Mismatch where a side has too few.
     """
-    test = _take("test", _golds(source("test"), log), sizes.test, domain)
+    test = _take("test", verified(_shortened(source("test"), 0), log), wants["test"].problems, domain)
     known = () if exams is None else (exams, index((problem.prompt for problem in test), n=exams.n))
-
-    def side(name: Side, size: int | None) -> list[Problem]:
-        found = clean(source(name), known, log)
-        kept = verified(_shortened(found, solutions), log) if name in LEARNT else _golds(found, log)
-        return _take(name, kept, size, domain)
-
-    return {
-        "train": side("train", sizes.train),
-        "probe": side("probe", sizes.probe),
-        "val": side("val", sizes.val),
-        "test": test,
-    }
+    found: dict[Side, list[Problem]] = {"test": test}
+    for side, want in wants.items():
+        if side not in found:
+            fit = verified(_shortened(clean(source(side), known, log), want.solutions), log)
+            found[side] = _take(side, fit, want.problems, domain)
+    return found
 
 
-def _shortened(problems: Iterable[Problem], solutions: int) -> Iterable[Problem]:
+def _shortened(problems: Iterable[Problem], solutions: int | None) -> Iterable[Problem]:
     return (problem.model_copy(update={"solutions": problem.solutions[:solutions]}) for problem in problems)
-
-
-def _golds(problems: Iterable[Problem], log: Log) -> Iterable[Problem]:
-    return verified(_shortened(problems, 0), log)
 
 
 def _take(side: Side, problems: Iterable[Problem], size: int | None, domain: str) -> list[Problem]:

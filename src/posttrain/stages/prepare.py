@@ -18,11 +18,15 @@ from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome,
 if TYPE_CHECKING:
     from posttrain.algos.overlap import Index
     from posttrain.curate.filters import Log
+    from posttrain.curate.select import Want
     from posttrain.curate.sources import Source
+    from posttrain.curate.worlds import Side
 
 VERSION = 1
 MAKES = "data"
-ROLES: dict[str, Role] = {}
+ROLES = {
+    "ready": Role(("data",), "files that are adopted: DOMAIN_train, _val, _probe, _test or DOMAIN.jsonl", optional=True)
+}
 GATES = {
     "overlap": Gate(metric="overlap", equals=Decimal(0)),
     "golds": Gate(metric="bad_golds", equals=Decimal(0)),
@@ -135,8 +139,8 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
         unmapped = source.fields.category and knobs.domain not in source.categories
         return (f"source.categories: there is none for the domain {knobs.domain}",) if unmapped else ()
     wrong = {
-        f"domain = {knobs.domain}: no built-in world; known: {', '.join(worlds.DOMAINS)}": knobs.domain
-        not in worlds.DOMAINS,
+        f"domain = {knobs.domain}: no built-in world; known: {', '.join(worlds.DOMAINS)}": not inputs.get("ready")
+        and knobs.domain not in worlds.DOMAINS,
         f"n_solutions = {knobs.n_solutions}: the built-in world has 2, worked and terse": knobs.n_solutions > 2,
         "max_problems: the built-in world has no end, say how many": knobs.max_problems is None,
     }
@@ -154,15 +158,14 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 def run(ctx: Context[Knobs]) -> Outcome:
     """Choose problems for every side, write them, then read all of it again and count what is wrong."""
     from posttrain.curate.filters import Log
-    from posttrain.curate.select import Sizes, select
+    from posttrain.curate.select import select
     from posttrain.data import rows
 
     knobs, log = ctx.knobs, Log()
     assert knobs.domain is not None
     exams = _exams(knobs.decontam)
-    sizes = Sizes(knobs.max_problems, knobs.probe_size, knobs.val_size, knobs.test_size)
-    source = _source(knobs, ctx.seed, log)
-    sides = select(source, sizes, solutions=knobs.n_solutions, exams=exams, log=log, domain=knobs.domain)
+    source, wants = _wanted(ctx, log)
+    sides = select(source, wants, exams=exams, log=log, domain=knobs.domain)
     for name, problems in {**sides, "rejects": log.rejected}.items():
         rows.write(ctx.out / f"{name}.jsonl", problems)
     if exams is not None:
@@ -205,6 +208,28 @@ def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
         else Metric(None, "there are no solutions"),
         "bad_golds": Metric(found.bad_golds, k=found.bad_golds, n=found.problems, unit="rows"),
     }
+
+
+def _wanted(ctx: Context[Knobs], log: "Log") -> "tuple[Source, Mapping[Side, Want]]":
+    """Where problems come from and how many a side takes; an adopted side takes all its file has."""
+    from posttrain.curate import ready
+    from posttrain.curate.select import Want
+
+    knobs = ctx.knobs
+    source = _source(knobs, ctx.seed, log)
+    wants: dict[Side, Want] = {
+        "train": Want(knobs.max_problems, knobs.n_solutions),
+        "probe": Want(knobs.probe_size),
+        "val": Want(knobs.val_size, knobs.n_solutions),
+        "test": Want(knobs.test_size),
+    }
+    for given in ctx.inputs("ready"):
+        assert knobs.domain is not None
+        adopted = ready.adopt(given.path, knobs.domain, log)
+        ctx.note("ready", f"adopted for {knobs.domain}: {', '.join(adopted) or 'nothing; all of it is made'}")
+        source = ready.beside(adopted, source)
+        wants |= {side: Want(None, None if wants[side].solutions else 0) for side in adopted}
+    return source, wants
 
 
 def _source(knobs: Knobs, seed: int, log: "Log") -> "Source":
