@@ -22,7 +22,7 @@ from posttrain.engine.expand import Graph, expand
 from posttrain.engine.judge import Bench
 from posttrain.engine.local import LocalExecutor
 from posttrain.engine.plan import Outlook, Plan, Selection
-from posttrain.engine.run import Capacity, Drive, Finished
+from posttrain.engine.run import Capacity, Drive, Executor, Finished
 from posttrain.engine.work import Order, environment, work_node
 from posttrain.spec.errors import UsageError
 from posttrain.spec.gate import Verdict
@@ -121,7 +121,9 @@ def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
     return Planned(recipe, graph, planning.make(outlook, Bench(graph, only=recipe.gates)), place.folder)
 
 
-def run(asked: Asked, *, kinds: Kinds = stages, work: str = WORK, watch: Watch | None = None) -> Finished:
+def run(
+    asked: Asked, *, kinds: Kinds = stages, executor: Executor | None = None, watch: Watch | None = None
+) -> Finished:
     """Do what the plan says; what happens to nodes is told in the result, not raised.
 
     UsageError where another process drives the same run, or a node needs what was left out of it.
@@ -137,8 +139,8 @@ def run(asked: Asked, *, kinds: Kinds = stages, work: str = WORK, watch: Watch |
         tail = Tail(place.ledger, from_end=True)
         with contextlib.closing(Ledger(place.ledger, run=invocation)) as ledger:
             _begin(place, recipe, ledger, made, capacity)
-            executor = LocalExecutor(work, warm=WARM if work == WORK else ())
-            drive = Drive(outlook, bench, made, executor=executor, ledger=ledger, capacity=capacity)
+            hands = executor or LocalExecutor(WORK, warm=WARM)
+            drive = Drive(outlook, bench, made, executor=hands, ledger=ledger, capacity=capacity)
             options: Mapping[str, str | bool] = {"invocation": invocation, "strict": recipe.strict}
             return drive.go(options, lambda: _tell(tail, watch))
 

@@ -122,7 +122,7 @@ class _Expansion:
         on = [ref for ref in map(_parsed, spec.wait) if not self.stages[ref.stage or ""].off]
         wait_off = tuple(name for name in spec.wait if self.stages[name.partition("/")[0]].off)
         for id, axes in ((member.source.node or "", member.axes) for member in self._members[stage]):
-            waits = self._sources(on, axes, f"{id} waits", self._where(stage, "wait"))
+            waits = self._sources(on, axes, f"{id} waits for", self._where(stage, "wait"))
             stream = spec.stream or id
             yield Node(
                 id=id,

@@ -95,10 +95,11 @@ class Bench:
         self._said: dict[str, tuple[Verdict, ...]] = {}
         self._shaken: dict[str, str] = {}
         self._above = _stages_above(graph)
-        self._members: dict[str, list[str]] = {}
+        self._refused: dict[str, Verdict] = {}
+        self._unknown: dict[str, set[str]] = {}
         for node in graph.nodes.values():
-            self._members.setdefault(node.stage, []).append(node.id)
-        self._left_out: set[str] = set()
+            if any(gate.severity == "stop" for gate in self.gates(node).values()):
+                self._unknown.setdefault(node.stage, set()).add(node.id)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -116,7 +117,8 @@ class Bench:
 
     def leave_out(self, nodes: Iterable[str]) -> None:
         """Nodes that this run does not touch and that were never made: their gates stand above nobody."""
-        self._left_out |= set(nodes)
+        for id in nodes:
+            self._unknown.get(self._graph.nodes[id].stage, set()).discard(id)
 
     def judge(self, node: Node, metrics: Metrics | str) -> tuple[Verdict, ...]:
         """Say of a node what its gates find; a text in place of metrics is why it made nothing."""
@@ -127,32 +129,24 @@ class Bench:
         found: dict[str, Verdict] = {}
         for name in _ordered(gates):
             found[name] = self._verdict(node, name, gates, metrics, shaken, found)
-        self._said[node.id] = tuple(found[name] for name in gates)
-        refused, _ = self._stands(node.id)
+        said = self._said[node.id] = tuple(found[name] for name in gates)
+        self._unknown.get(node.stage, set()).discard(node.id)
+        refused = next((verdict for verdict in said if verdict.severity == "stop" and verdict.value != "pass"), None)
+        if refused:
+            self._refused.setdefault(node.stage, refused)
         if refused or shaken:
-            self._shaken[node.id] = f"gate {refused.gate} of {node.id} is {refused.value}" if refused else shaken
-        return self._said[node.id]
+            self._shaken[node.id] = _refusal(refused) if refused else shaken
+        return said
 
     def may_run(self, node: Node) -> str | None:
         """What the stop gates of the stages above say: empty is go, else why not; None while not all is judged."""
         if node.wait_off:
             return f"it waits for {node.wait_off[0]}, which is off: its gates have not run"
-        waiting = False
-        for stage in self._above[node.stage]:
-            for member in self._members[stage]:
-                verdict, known = self._stands(member)
-                if verdict:
-                    return f"gate {verdict.gate} of {verdict.node} is {verdict.value}"
-                waiting = waiting or not known
-        return None if waiting else ""
-
-    def _stands(self, node: str) -> tuple[Verdict | None, bool]:
-        """The first stop gate of a node that has not passed, and whether all is known of it."""
-        if node in self._said:
-            refused = (v for v in self._said[node] if v.severity == "stop" and v.value != "pass")
-            return next(refused, None), True
-        gates = self.gates(self._graph.nodes[node]).values()
-        return None, node in self._left_out or all(gate.severity == "warn" for gate in gates)
+        above = self._above[node.stage]
+        refused = next((self._refused[stage] for stage in above if stage in self._refused), None)
+        if refused:
+            return _refusal(refused)
+        return None if any(self._unknown.get(stage) for stage in above) else ""
 
     def _verdict(
         self,
@@ -192,6 +186,10 @@ def parents(node: Node) -> tuple[str, ...]:
     """The nodes directly above: inputs and those it waits for."""
     inputs = (source.node for sources in node.inputs.values() for source in sources if source.node)
     return tuple(dict.fromkeys((*inputs, *node.wait)))
+
+
+def _refusal(verdict: Verdict) -> str:
+    return f"gate {verdict.gate} of {verdict.node} is {verdict.value}"
 
 
 def _code(verdict: Verdict) -> int:
