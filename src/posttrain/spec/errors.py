@@ -46,18 +46,22 @@ class UsageError(Stop):
     code = 2
 
 
+PREDICATES = ("=", "is", "names", "needs", "takes", "comes", "goes", "does", "must", "cannot")
+"""First words of a cause that reads on from the key it is about."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a recipe: the key it stands at, the cause, the remedy."""
 
     where: str
     what: str
-    """A sentence about the key; one that begins with `= VALUE` reads on from it."""
+    """A sentence about the key; one that begins with `= VALUE` or a verb reads on from it."""
     remedy: str = ""
 
     def text(self) -> str:
         """As shown: `recipe.toml: stage.fuse.method = "slurp" is none of its choices.`, the remedy indented below."""
-        joint = " " if self.what.startswith(("=", "is ", "names ", "comes ")) else ": "
+        joint = " " if self.what.partition(" ")[0] in PREDICATES else ": "
         return f"{self.where}{joint}{self.what}" + (f"\n  {self.remedy}" if self.remedy else "")
 
 

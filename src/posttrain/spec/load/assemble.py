@@ -60,7 +60,7 @@ def load(
         _check_gates(head, head_tree, composed, problems)
     if problems or head is None:
         raise RecipeError(list(dict.fromkeys(problems)))
-    resolved = _resolved(document, chosen, head, shared, composed)
+    resolved = _resolved(chosen, head, shared, composed)
     resolved["origins"] = _origins(document, head_tree, shared, composed)
     resolved["unused"] = _unused(document, typed, drafts)
     return _recipe(document, head, composed, resolved)
@@ -133,7 +133,9 @@ def _check_variables(document: Document, drafts: Drafts, problems: list[Problem]
         draft = drafts.get(key[1]) if len(key) > 2 else None
         if len(key) < 3 or key[1] not in drafts:
             problems.append(Problem(place, f"= {shown(dotted(key))} is no key of a stage.", suggest("", drafts)))
-        elif draft is not None and key[2] not in (*RESERVED, *draft.kind.roles, *draft.kind.knobs.model_fields):
+        elif draft is None or draft.chosen.origin != RECIPE:
+            continue
+        elif key[2] not in (*RESERVED, *draft.kind.roles, *draft.kind.knobs.model_fields):
             known = suggest(key[2], draft.kind.knobs.model_fields)
             problems.append(Problem(place, f"= {shown(dotted(key))} is not a knob of `{draft.kind.name}`.", known))
 
@@ -162,9 +164,7 @@ def _unused(document: Document, typed: Sequence[Variable], drafts: Drafts) -> li
     return list(document.record.get("unused", ())) + sorted({variable.name for variable in typed} - used)
 
 
-def _resolved(
-    document: Document, chosen: Sequence[str], head: Head, shared: Tree, composed: Mapping[str, Composed]
-) -> dict[str, Any]:
+def _resolved(chosen: Sequence[str], head: Head, shared: Tree, composed: Mapping[str, Composed]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": head.name,
@@ -172,7 +172,7 @@ def _resolved(
         "run": (head.run or Path("runs") / head.name).as_posix(),
         "strict": head.strict,
         "gates": None if head.gates is None else list(head.gates),
-        "profiles": list(chosen or document.record.get("profiles", ())),
+        "profiles": list(chosen),
         "resources": plain(shared),
         "stage": {name: stage.resolved for name, stage in composed.items()},
     }

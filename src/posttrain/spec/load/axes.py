@@ -27,8 +27,9 @@ def axes_of(name: str, each: Mapping[str, Leaf | None], stages: Sequence[str], p
                 problems.append(Problem(leaf.where, f"= {shown(at)}: there is no such stage.", suggest(at, stages)))
             return {}
         if at in path:
-            circle = " → ".join([*path[path.index(at) :], at])
-            problems.append(Problem(leaf.where, f"= {shown(at)} goes in a circle: {circle}.", FORMS))
+            if at == name == min(path, key=stages.index):
+                circle = " → ".join([*path, at])
+                problems.append(Problem(leaf.where, f"= {shown(at)} goes in a circle: {circle}.", FORMS))
             return {}
         path.append(at)
 

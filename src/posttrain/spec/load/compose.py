@@ -206,7 +206,7 @@ def _file(text: str, leaf: Leaf, problems: list[Problem]) -> Path:
     name = file if colon and file.endswith(".py") else text
     path = reach(name, leaf.folder)
     problem = Problem(leaf.where, f"= {shown(text)}: there is no such file.", f"Looked at {path}.")
-    if not path.is_file() and problem not in problems:
+    if not path.exists() and problem not in problems:
         problems.append(problem)
     return Path(f"{path}:{attribute}") if name is file else path
 

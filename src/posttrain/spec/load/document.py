@@ -62,10 +62,9 @@ def read(source: str | Path) -> Document:
         table = cast("dict[str, Any]", json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecipeError([Problem(label, f"cannot be parsed: {error}")]) from error
-    if table.get("format") != FORMAT or isinstance(table["format"], bool):
-        said = f"is written in format {table['format']}" if "format" in table else "does not say its format"
-        remedy = f"This program reads `format = {FORMAT}`."
-        raise RecipeError([Problem(f"{label}: format", f"{said}.", remedy)])
+    if table.get("format") != FORMAT or table["format"] is True:
+        said = f"is written in format {table['format']}." if "format" in table else "does not say its format."
+        raise RecipeError([Problem(label, said, f"This program reads `format = {FORMAT}`.")])
     resolved = path.suffix == ".json"
     record = {key: table.pop(key) for key in RECORD if resolved and key in table}
     return Document(label, None if resolved else path.resolve().parent, table, record)
@@ -92,13 +91,18 @@ def profile_layers(document: Document, chosen: Sequence[str], problems: list[Pro
 
 def chosen_profiles(document: Document, asked: Sequence[str], problems: list[Problem]) -> tuple[str, ...]:
     """The profiles that apply: those asked for, else the recipe's default."""
-    default = document.table.get("default_profile")
+    default, recorded = document.table.get("default_profile"), document.record.get("profiles")
+    where = "command line: --profile" if asked else f"{document.label}: default_profile"
+    if recorded is not None:
+        if asked and list(asked) != recorded:
+            remedy = f"Recorded: {', '.join(recorded) or NO_PROFILE}.  Name the recipe itself to choose others."
+            problems.append(Problem(where, "cannot change a resolved recipe.", remedy))
+        return tuple(recorded)
     if not asked and default is None:
-        return tuple(document.record.get("profiles", ()))
+        return ()
     names, known = tuple(asked or (str(default),)), document.table.get("profile", {})
     if names == (NO_PROFILE,):
         return ()
-    where = "command line: --profile" if asked else f"{document.label}: default_profile"
     for name in names:
         if name == NO_PROFILE:
             problems.append(Problem(where, "`none` stands alone.", "It means the recipe without any profile."))

@@ -1,6 +1,6 @@
 """The gates of one stage: the kind's under the recipe's, each a whole gate in the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ def gates_of(
             problems.append(Problem(spot.where((name,)), f"is not a gate of `{kind.name}`.", remedy))
         elif gate := checked(Gate, tree, Spot(spot.file, (*spot.prefix, name), "a key of a gate"), problems):
             found[name] = gate
-    _check_needs(found, spot, problems)
+    _check_needs(found, tuple(merged), spot, problems)
     return found
 
 
@@ -43,12 +43,12 @@ def _check_words(said: Tree, spot: Spot, problems: list[Problem]) -> None:
                 problems.append(Problem(spot.where((name, word)), cause, remedy))
 
 
-def _check_needs(gates: Mapping[str, Gate], spot: Spot, problems: list[Problem]) -> None:
+def _check_needs(gates: Mapping[str, Gate], names: Sequence[str], spot: Spot, problems: list[Problem]) -> None:
     for name, gate in gates.items():
         where = spot.where((name,))
         for other in gate.needs:
-            if other not in gates:
-                problems.append(Problem(f"{where}.needs", f"names `{other}`, no gate here.", suggest(other, gates)))
+            if other not in names:
+                problems.append(Problem(f"{where}.needs", f"names `{other}`, no gate here.", suggest(other, names)))
         for need in gate.requires:
             if need not in REQUIRES:
                 problems.append(Problem(f"{where}.requires", f"names `{need}`.", suggest(need, REQUIRES)))
