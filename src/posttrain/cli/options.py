@@ -9,16 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-Recipe = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A shipped recipe's name (spectrum), a TOML file, or a run's recipe.json.",
-        show_default=False,
-    ),
+_RECIPE = "A shipped recipe's name (spectrum), a TOML file, or the recipe.json of a run."
+
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help=_RECIPE, show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+AnyRun = Annotated[
+    Path | None,
+    typer.Argument(metavar="RUN", help="The folder of a run; without it, the newest below runs/.", show_default=False),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Many = list[str] | None
 
 
 @dataclass(frozen=True)
@@ -26,38 +26,36 @@ class Choices:
     """What the user chose beside the recipe."""
 
     profile: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A profile of the recipe; repeat to stack them. `none`: the bare recipe."),
+        Many, typer.Option(metavar="NAME", help="A profile of the recipe; repeat to stack. none: the bare recipe.")
     ] = None
     set: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Change one key, as in stage.specialist.steps=400; repeatable."),
+        Many, typer.Option(metavar="KEY=VALUE", help="Change a key: stage.specialist.steps=400. Repeatable.")
     ] = None
     only: Annotated[
-        list[str] | None, typer.Option(metavar="STAGE", help="Only this stage or node, on what exists; repeatable.")
+        Many, typer.Option(metavar="STAGE", help="Only this stage or node, on what is there. Repeatable.")
     ] = None
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="STAGE", help="Run this stage and all below it again.")
+        Many, typer.Option("--from", metavar="STAGE", help="Make nothing above this stage or node. Repeatable.")
     ] = None
-    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None
-    again: Annotated[
-        list[str] | None,
-        typer.Option(metavar="STAGE", help="Make this stage or node again though it is kept; repeatable."),
-    ] = None
+    until: Annotated[Many, typer.Option(metavar="STAGE", help="Stop after this stage or node. Repeatable.")] = None
+    again: Annotated[Many, typer.Option(metavar="STAGE", help="Make it again though it could be kept. Repeatable.")] = (
+        None
+    )
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Nodes at a time; default: cores ÷ cores of a node.")
+        int | None, typer.Option(metavar="N", min=1, help="Nodes at a time. Default: as many as the cores hold.")
     ] = None
-    run: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; default: the recipe's `run`.")] = (
+    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run. Default: the recipe's `run`.")] = (
         None
     )
     store: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where artifacts lie, shared by runs; default: in the run.")
+        Path | None, typer.Option(metavar="DIR", help="Where artifacts lie; several runs may share it.")
     ] = None
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: write nothing, run nothing.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 
 
 def with_choices(verb: Callable[..., None]) -> Callable[..., None]:
-    """Let `verb(recipe, ..., choices)` take every field of Choices as an option of its own."""
+    """Let `verb(recipe, choices)` take every field of Choices as an option of its own."""
     own = [p for p in inspect.signature(verb).parameters.values() if p.name != "choices"]
     shared = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
@@ -69,8 +67,8 @@ def with_choices(verb: Callable[..., None]) -> Callable[..., None]:
         chosen = Choices(**{name: given.pop(name) for name in names})
         verb(**given, choices=chosen)
 
-    verb_with_choices.__name__, verb_with_choices.__doc__ = verb.__name__, verb.__doc__
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     vars(verb_with_choices)["__signature__"] = inspect.Signature([*keyword, *shared])
     vars(verb_with_choices)["__annotations__"] = {p.name: p.annotation for p in (*keyword, *shared)}
+    verb_with_choices.__name__, verb_with_choices.__doc__ = verb.__name__, verb.__doc__
     return verb_with_choices

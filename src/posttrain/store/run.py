@@ -146,6 +146,23 @@ def existing(folder: Path) -> Run:
     return run
 
 
+def newest(folder: Path) -> Path | None:
+    """The run whose ledger was written last: the folder itself, or one below its `runs/`; None where there is none."""
+    found = [run for run in (at(folder), *map(at, folder.glob("runs/*"))) if run.recipe.is_file()]
+    told = [run for run in found if run.ledger.is_file()]
+    return max(told, key=lambda run: run.ledger.stat().st_mtime_ns).folder if told else None
+
+
+def run_of(path: Path) -> Run | None:
+    """The run that `RUN/NODE` lies in; None where the path names a folder of its own."""
+    return next((at(folder) for folder in path.parents if at(folder).recipe.is_file()), None)
+
+
+def neighbour(artifact: Path, fingerprint: str) -> Path:
+    """Another artifact of the store that an artifact's folder lies in."""
+    return artifact.parent / fingerprint
+
+
 def file_name(node: str) -> str:
     """A node's name as a file: `probe/algebra` is `probe.algebra`."""
     return node.replace("/", ".", 1)
