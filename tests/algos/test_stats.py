@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import special
 from scipy import stats as oracle
 
-from posttrain.algos.stats import bootstrap_mean, bootstrap_means, detectable, gamma_q, paired_gain, uniform_p
+from posttrain.algos.chance import detectable, gamma_q, uniform_p
+from posttrain.algos.stats import bootstrap_mean, bootstrap_means, paired_gain
 
 
 def test_equal_values_and_seed_give_equal_intervals():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from posttrain.algos.stats import uniform_p
+from posttrain.algos.chance import uniform_p
 from posttrain.data import rows
 from posttrain.data.records import Problem
 from posttrain.evals.tally import Item, by_domain, summary

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posttrain.algos.chance import detectable
 from posttrain.algos.passk import pass_at_k
 from posttrain.spec.stage import Foreseen
 
@@ -33,8 +34,6 @@ def power(pairs: Sequence[Expected], *, k: int | None) -> str:
     n = sum(known) if any(pair.domain for pair in pairs) else max(known, default=0)
     if len(known) < len(counts) or n == 0:
         return "detects a difference of 2.8 · sd / √items; how many items is not known yet"
-    from posttrain.algos.stats import detectable
-
     gaps = [gap for pair in pairs for gap in differences(pair, k=k)]
     sd, source = (statistics.stdev(gaps), "measured") if len(gaps) > 1 else (SPREAD, "assumed")
     return f"detects a difference of {detectable(sd, n):.3f}: {n} items, sd {sd:.2f} {source}"
