@@ -35,6 +35,8 @@ class Pretrain(Closed):
     """Muon's peak rate: the matrices of the layers."""
     decay: float
     """The rate falls linearly to this share of the peak."""
+    warmup: float = 0.02
+    """Share of the steps over which the rates rise."""
 
 
 class Preset(Closed):
