@@ -1,5 +1,6 @@
 """Runs nodes on this machine: one warm worker, one forked process group per node, deadlines, and no survivors."""
 
+import contextlib
 import json
 import os
 import select
@@ -75,7 +76,7 @@ class LocalExecutor:
         ended: list[Ended] = []
         ready, _, _ = select.select([self._channel], [], [], max(0.0, min(seconds, self._until_deadline())))
         if ready:
-            data = self._channel.recv(65536)
+            data = _received(self._channel)
             if not data:
                 return self._worker_is_gone()
             *lines, self._unread = (self._unread + data).split(b"\n")
@@ -125,6 +126,8 @@ class LocalExecutor:
         """The worker died: its children die with it, and nobody is left to say how they ended."""
         gone = tuple(self._running.values())
         self._running.clear()
+        if self._channel is not None:
+            self._channel.close()
         for running in gone:
             if running.pid:
                 _kill_group(running.pid)
@@ -136,7 +139,16 @@ class LocalExecutor:
 
     def _say(self, **message: object) -> None:
         assert self._channel is not None
-        self._channel.sendall(json.dumps(message).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _received(channel: socket.socket) -> bytes:
+    """What the other side said; nothing where it is gone."""
+    try:
+        return channel.recv(65536)
+    except ConnectionError:
+        return b""
 
 
 def _environment() -> dict[str, str]:
@@ -169,7 +181,5 @@ def _how(code: int) -> str:
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return

@@ -160,7 +160,7 @@ class Drive:
             if id not in self._fates and id not in self._running:
                 self._look(node, options)
         pending = self._nodes.keys() - self._fates.keys()
-        assert self._running or pending <= self._not_before.keys(), f"nothing runs and {pending} wait"
+        assert self._running or self._not_before or not pending, f"nothing runs and {pending} wait"
         return bool(pending)
 
     def _look(self, node: Node, options: Mapping[str, str | bool]) -> None:
