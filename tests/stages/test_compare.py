@@ -149,6 +149,9 @@ def test_exams_that_were_sat_give_their_own_spread(tmp_path: Path):
     gaps = [((i + 2) % 5 - i % 5) / 4 for i in range(40)]
     (says,) = compare.estimate(compare.Knobs(), seen).remarks
     assert says.endswith(f"40 items, sd {statistics.stdev(gaps):.2f} measured")
+    after.file("report.json").unlink()
+    (says,) = compare.estimate(compare.Knobs(), seen).remarks
+    assert says.endswith("40 items, sd 0.30 assumed")
 
 
 def test_check_refuses_what_cannot_be_compared():

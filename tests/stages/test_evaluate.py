@@ -41,7 +41,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory, models: Artifact) -> FolderCo
 
 
 def test_one_row_per_sample_and_pass_at_1_is_their_mean(exam: FolderContext):
-    """S-A1: an exam's rows are its evidence: pass@1 is the share right, pooled and by domain."""
+    """The rows are the evidence: pass@1 is the share right, pooled and by domain."""
     scored = rows.read_all(exam.out / "scores.jsonl", Score)
     assert len(scored) == 2 * 40 * 4
     assert exam.metrics["pass@1"].value == pytest.approx(sum(row.correct for row in scored) / len(scored))
