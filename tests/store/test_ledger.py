@@ -1,0 +1,108 @@
+"""One line per event, whole or not at all, from any number of writers."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posttrain.store.ledger import Ledger, Tail, read
+
+
+def test_records_read_back_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "ledger.jsonl"
+    ledger = Ledger(path, run="r")
+    ledger.write("node_started", node="a", attempt=1)
+    ledger.write("run_finished", code=0)
+    first, second = read(path)
+    assert (first["event"], first["node"], first["run"], first["attempt"]) == ("node_started", "a", "r", 1)
+    assert "node" not in second
+    assert first["t"] <= second["t"]
+    ledger.close()
+
+
+def test_no_ledger_is_no_records(tmp_path: Path) -> None:
+    assert list(read(tmp_path / "none")) == []
+    assert Tail(tmp_path / "none").new() == []
+
+
+def test_a_torn_last_line_is_skipped_and_does_not_spoil_the_next(tmp_path: Path) -> None:
+    """Bad input: a ledger with a torn last line."""
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.write("one")
+    with path.open("ab") as file:
+        file.write(b'{"t": 1, "event": "to')
+    assert [record["event"] for record in read(path)] == ["one"]
+    ledger.write("two")
+    assert [record["event"] for record in read(path)] == ["one", "two"]
+    ledger.close()
+
+
+@given(cut=st.integers(0, 200))
+def test_any_cut_loses_at_most_the_line_it_cuts(cut: int) -> None:
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"ledger-{os.getpid()}.jsonl"
+    path.unlink(missing_ok=True)
+    ledger = Ledger(path)
+    for number in range(4):
+        ledger.write("e", number=number)
+    whole = path.read_bytes()
+    os.truncate(path, min(cut, len(whole)))
+    lines = whole[:cut].count(b"\n")
+    assert [record["number"] for record in read(path)][:lines] == list(range(lines))
+    ledger.write("after")
+    found = list(read(path))
+    assert found[-1]["event"] == "after"
+    assert len(found) in (lines + 1, lines + 2), "a cut that spares a whole line may keep it"
+    ledger.close()
+    path.unlink()
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l")
+    ledger.write("step", metrics={"loss": float("nan"), "list": [float("inf"), 1.0]})
+    (record,) = read(tmp_path / "l")
+    assert record["metrics"] == {"loss": None, "list": [None, 1.0]}
+    ledger.close()
+
+
+def test_a_tail_sees_what_is_new_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    ledger = Ledger(path)
+    ledger.write("old")
+    from_end, from_start = Tail(path, from_end=True), Tail(path)
+    ledger.write("new")
+    with path.open("ab") as file:
+        file.write(b'{"event": "half')
+    assert [record["event"] for record in from_end.new()] == ["new"]
+    assert [record["event"] for record in from_start.new()] == ["old", "new"]
+    with path.open("ab") as file:
+        file.write(b'"}\n')
+    assert [record["event"] for record in from_end.new()] == ["half"]
+    assert from_end.new() == []
+    ledger.close()
+
+
+def write_many(path: Path, writer: int, count: int) -> None:
+    ledger = Ledger(path, run=str(writer))
+    for number in range(count):
+        ledger.write("e", number=number, padding="x" * (writer * 37 % 5000))
+    ledger.close()
+
+
+def test_concurrent_writers_never_mix_lines(tmp_path: Path) -> None:
+    """S-A19: every line of four processes is whole, each writer's in order."""
+    path, count = tmp_path / "l", 300
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_many, args=(path, number * 40, count)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 4 * count
+    records = [json.loads(line) for line in lines]
+    for number in range(4):
+        assert [r["number"] for r in records if r["run"] == str(number * 40)] == list(range(count))
