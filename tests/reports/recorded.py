@@ -4,8 +4,11 @@ import hashlib
 import json
 import math
 import random
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +226,22 @@ BASE = {"algebra": 0.221, "calculus": 0.174, "geometry": 0.248, "statistics": 0.
 SPECIALISTS = {"algebra": 0.303, "calculus": 0.262, "geometry": 0.297, "statistics": 0.205}
 
 
-def spectrum(folder: Path, *, code: int | None = 0, final: str = "pass") -> Path:
-    """A tiny run: four domains, everything made, one warn gate unmet."""
+def spectrum(folder: Path) -> Path:
+    """A tiny run: four domains, everything made, three warn gates undecided. Made once a session, copied each time."""
+    shutil.copytree(_made(), folder, symlinks=True, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _made() -> Path:
+    return refused(Path(_KEPT.name) / "spectrum", code=0, final="pass")
+
+
+_KEPT = tempfile.TemporaryDirectory()
+
+
+def refused(folder: Path, *, code: int = 1, final: str = "fail") -> Path:
+    """The same with another verdict of the last gate."""
     recorder = Recorder(folder)
     problems = {domain: [problem(domain, i) for i in range(20)] for domain in DOMAINS}
     _data(recorder, problems)

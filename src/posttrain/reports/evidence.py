@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from posttrain.data import rows
 from posttrain.data.records import Problem, Score
+from posttrain.reports.learning import Learning
 from posttrain.reports.view import NodeView, View
 from posttrain.reports.wording import interval, signed
 from posttrain.spec.errors import Stop
@@ -106,6 +107,14 @@ def _tried(entry: Mapping[str, Any], chosen: int) -> Tried:
     step = int(entry["step"])
     scores = {name: float(value) for name, value in entry.items() if name != "step" and isinstance(value, int | float)}
     return Tried(step, scores, step == chosen)
+
+
+def shown_samples(view: View, table: Learning) -> tuple[str, str, Samples]:
+    """The first and the last model that sat the whole exam: their labels, and what they answered."""
+    whole = [row for row in table.rows if not row.own and row.scores]
+    if len(whole) < 2:
+        return "before", "after", Samples()
+    return whole[0].label, whole[-1].label, samples(view, whole[0].exam, whole[-1].exam)
 
 
 def samples(view: View, before: str, after: str) -> Samples:

@@ -12,7 +12,7 @@ from posttrain.reports import wording
 from posttrain.reports.charts import curves, plot
 from posttrain.reports.charts.curves import Chart
 from posttrain.reports.charts.graph import MARKS, draw
-from posttrain.reports.evidence import PER_DOMAIN, ProbeView, probes
+from posttrain.reports.evidence import PER_DOMAIN, ProbeView, probes, shown_samples
 from posttrain.reports.learning import Learning, Row, learning, matrix
 from posttrain.reports.story import (
     VERDICT_WORDS,
@@ -22,7 +22,6 @@ from posttrain.reports.story import (
     headline,
     outcome,
     remarks,
-    shown_samples,
     times,
     timing,
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from posttrain.reports import wording
 from posttrain.reports.charts.curves import Chart, charts, findings
-from posttrain.reports.evidence import Answered, Sample, probes
+from posttrain.reports.evidence import Answered, Sample, probes, shown_samples
 from posttrain.reports.learning import Learning, Row, learning
 from posttrain.reports.story import (
     VERDICT_WORDS,
@@ -14,7 +14,6 @@ from posttrain.reports.story import (
     headline,
     outcome,
     remarks,
-    shown_samples,
     times,
     timing,
 )

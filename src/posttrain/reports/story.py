@@ -1,11 +1,10 @@
-"""What the report says in words, the same in HTML and Markdown: outcome, facts, samples shown, time, remarks."""
+"""What the report says in words, the same in every form: outcome, machine and date, time, remarks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from posttrain.reports import wording
-from posttrain.reports.evidence import Samples, samples
 from posttrain.reports.learning import Learning
 from posttrain.reports.view import EXIT_MEANS, NodeView, View
 from posttrain.spec.gate import Metric, Verdict
@@ -99,14 +98,6 @@ def headline(table: Learning) -> str:
         f"Pass@{k} on held-out problems: {wording.share(first.scores[k].value)} ({first.label}) → "
         f"{wording.share(last.scores[k].value)} ({last.label})."
     )
-
-
-def shown_samples(view: View, table: Learning) -> tuple[str, str, Samples]:
-    """The first and the last model that sat the whole exam: their labels, and what they answered."""
-    whole = [row for row in table.rows if not row.own and row.scores]
-    if len(whole) < 2:
-        return "before", "after", Samples()
-    return whole[0].label, whole[-1].label, samples(view, whole[0].exam, whole[-1].exam)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def ticks(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:
     scale = 10.0 ** math.floor(math.log10(raw))
     step = next(scale * nice for nice in (1, 2, 2.5, 5, 10) if scale * nice >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return tuple(round(i * step, 12) for i in range(first, last + 1))
+    digits = max(0, 3 - math.floor(math.log10(step)))
+    return tuple(round(i * step, digits) for i in range(first, last + 1))
 
 
 def svg(width: float, height: float, title: str, body: str, *, says: str = "") -> str:
