@@ -1,1 +1,1 @@
-"""The maths: pure functions of tensors and numbers. Imports no other room, no disk, no clock; randomness is an argument."""
+"""The maths: pure functions of tensors and numbers. No other room, no disk, no clock; randomness is an argument."""
