@@ -34,11 +34,12 @@ class Prompts:
             if not own:
                 raise Mismatch(f"no problem of domain {domain} is left to train on", where="rl data")
         self._domains, self._seed = tuple(domains), seed
+        self._distinct = len({p.id for own in self.by_domain.values() for p in own})
         self._order = cache(self._permutation)
 
     def __len__(self) -> int:
         """Distinct problems."""
-        return len({p.id for own in self.by_domain.values() for p in own})
+        return self._distinct
 
     def at(self, draw: int) -> Problem:
         """The problem of draw `draw`, from 0."""
