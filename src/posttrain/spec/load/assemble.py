@@ -43,7 +43,20 @@ def load(
     A profile named `none` is the bare recipe; without profiles the recipe's `default_profile` applies. Raises
     UsageError where there is no such recipe and RecipeError with everything that is wrong in it.
     """
-    document, problems = read(source), list[Problem]()
+    return resolve(read(source), kinds=kinds, profiles=profiles, sets=sets, environ=environ, run=run)
+
+
+def resolve(
+    document: Document,
+    *,
+    kinds: Kinds,
+    profiles: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    run: Path | None = None,
+) -> Recipe:
+    """A document that is read already, as `load`."""
+    problems = list[Problem]()
     chosen = chosen_profiles(document, profiles, problems)
     layers = [recipe_layer(document, problems), *profile_layers(document, chosen, problems).values()]
     typed = variables(document, environ or {}, problems)

@@ -9,7 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from posttrain.spec.errors import Problem
 from posttrain.spec.knobs import Closed, Knobs, Resources, files
-from posttrain.spec.load.explain import Spot, checked
+from posttrain.spec.load.explain import Spot, checked, value_at
 from posttrain.spec.load.gates import gates_of, gates_plain
 from posttrain.spec.load.inputs import Reader, reach, reference, refs
 from posttrain.spec.load.overlay import (
@@ -23,7 +23,6 @@ from posttrain.spec.load.overlay import (
     overlay,
     overlay_gates,
     overlay_inputs,
-    placed,
     plain,
     plant_default,
 )
@@ -178,9 +177,12 @@ def _knobs(draft: Draft, axes: Axes, problems: list[Problem]) -> Knobs | None:
     knobs = checked(draft.kind.knobs, tree, spot, problems, lenient=draft.off)
     if knobs is None or draft.off or not files(knobs):
         return knobs
-    for key in files(knobs):
-        tree = _reached(tree, tuple(key.split(".")), problems)
-    return checked(draft.kind.knobs, tree, spot, problems)
+    data = knobs.model_dump(mode="json")
+    for key, path in files(knobs).items():
+        leaf = find(tree, tuple(key.split(".")))
+        if isinstance(leaf, Leaf) and leaf.origin != DEFAULT:
+            _put(data, key.split("."), str(_found(str(path), leaf, problems)))
+    return draft.kind.knobs.model_validate(data)
 
 
 def _given(tree: Tree) -> Tree:
@@ -188,27 +190,20 @@ def _given(tree: Tree) -> Tree:
     return {name: node for name, node in tree.items() if any(leaf.origin != DEFAULT for _, leaf in leaves(node))}
 
 
-def _reached(tree: Tree, key: Key, problems: list[Problem]) -> Tree:
-    """The tree with the file at this key made absolute and found."""
-    at = key[:-1] if key[-1].isdigit() else key
-    leaf = find(tree, at)
-    if not isinstance(leaf, Leaf):
-        return tree
-    many = isinstance(leaf.value, list)
-    texts = cast("list[str]", leaf.value) if many else [str(leaf.value)]
-    paths = [_file(text, leaf, problems) for text in texts]
-    value = [str(path) for path in paths] if many else str(paths[0])
-    return placed(tree, at, Leaf(value, leaf.origin, leaf.where, leaf.hint, folder=leaf.folder))
+def _put(data: Any, key: Sequence[str], value: str) -> None:
+    *path, last = key
+    holder: Any = value_at(data, tuple(path))
+    holder[int(last) if isinstance(holder, list) else last] = value
 
 
-def _file(text: str, leaf: Leaf, problems: list[Problem]) -> Path:
+def _found(text: str, leaf: Leaf, problems: list[Problem]) -> Path:
+    """A file, made absolute; of `code.py:name` the name stays at its end."""
     file, colon, attribute = text.rpartition(":")
-    name = file if colon and file.endswith(".py") else text
-    path = reach(name, leaf.folder)
-    problem = Problem(leaf.where, f"= {shown(text)}: there is no such file.", f"Looked at {path}.")
-    if not path.exists() and problem not in problems:
-        problems.append(problem)
-    return Path(f"{path}:{attribute}") if name is file else path
+    named = bool(colon) and file.endswith(".py")
+    path = reach(file if named else text, leaf.folder)
+    if not path.exists():
+        problems.append(Problem(leaf.where, f"= {shown(text)}: there is no such file.", f"Looked at {path}."))
+    return Path(f"{path}:{attribute}") if named else path
 
 
 def _resolved(draft: Draft, spec: StageSpec, knobs: Knobs | None) -> dict[str, Any]:

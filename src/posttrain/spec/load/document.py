@@ -100,7 +100,8 @@ def chosen_profiles(document: Document, asked: Sequence[str], problems: list[Pro
         return tuple(recorded)
     if not asked and default is None:
         return ()
-    names, known = tuple(asked or (str(default),)), document.table.get("profile", {})
+    names, profiles = tuple(dict.fromkeys(asked or (str(default),))), document.table.get("profile")
+    known = tuple(cast("dict[str, Any]", profiles)) if isinstance(profiles, dict) else ()
     if names == (NO_PROFILE,):
         return ()
     for name in names:
