@@ -24,6 +24,9 @@ from posttrain.engine.local import LocalExecutor
 from posttrain.engine.plan import Outlook, Plan, Selection
 from posttrain.engine.run import Capacity, Drive, Executor, Finished
 from posttrain.engine.work import Order, environment, work_node
+from posttrain.reports import publish
+from posttrain.reports.read import read as read_view
+from posttrain.reports.view import View
 from posttrain.spec.errors import UsageError
 from posttrain.spec.gate import Verdict
 from posttrain.spec.knobs import Resources
@@ -38,8 +41,8 @@ from posttrain.store.run import Run, at, existing, locate
 WORK = "posttrain.api:work"
 """What executors call, in a process of its own for every node."""
 
-WARM = ("torch",)
-"""What the warm worker imports before it forks."""
+WARM = ("torch", "posttrain.models.load", "posttrain.runners.rollout")
+"""What the warm worker imports before it forks: what most nodes need and what takes long. It starts no thread."""
 
 Watch = Callable[[Record], None]
 """Hears of every ledger record while a run is on."""
@@ -165,6 +168,16 @@ def judge(run: Path, *, kinds: Kinds = stages) -> tuple[Verdict, ...]:
         made = artifact.manifest(place.pointer(node.id))
         bench.judge(node, made.metrics if made else f"{node.id} has not run")
     return bench.verdicts
+
+
+def status(run: Path) -> View:
+    """What the records of a run say: nodes, verdicts, times."""
+    return read_view(run)
+
+
+def report(run: Path, out: Path | None = None) -> Path:
+    """Write the page of a run (html, md or json by suffix); where it lies."""
+    return publish.write(read_view(run), out)
 
 
 def show(reference: Path) -> Shown:

@@ -1,6 +1,7 @@
 """Does what the plan says: nodes in order of what they need, several at a time, gates judged as stages are done."""
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -151,8 +152,9 @@ class Drive:
             self._executor.close()
         if interrupted:
             self._interrupt()
+        finished = self._finished(time.monotonic() - started)
         tick()
-        return self._finished(time.monotonic() - started)
+        return finished
 
     def _advance(self, options: Mapping[str, str | bool]) -> bool:
         """Settle and start whatever can be; whether anything runs or waits for its next attempt."""
@@ -306,6 +308,6 @@ class Drive:
             decisions=self._decisions,
             verdicts=self._bench.verdicts,
             failures=failures,
-            resume=f"posttrain run {self._run.recipe}",
+            resume=f"posttrain run {shlex.quote(str(self._run.recipe))}",
             wall_s=wall_s,
         )
