@@ -79,8 +79,8 @@ class LocalExecutor:
             data = _received(self._channel)
             if not data:
                 return self._worker_is_gone()
-            *lines, self._unread = (self._unread + data).split(b"\n")
-            ended = [end for line in lines if (end := self._hear(json.loads(line)))]
+            *whole, self._unread = (self._unread + data).split(b"\n")
+            ended = [end for message in whole if (end := self._hear(json.loads(message)))]
         self._enforce_deadlines()
         return tuple(ended)
 

@@ -67,9 +67,9 @@ class Worker:
     def _listen(self) -> bool:
         with contextlib.suppress(ConnectionError):
             data = self._channel.recv(65536)
-            *lines, self._unread = (self._unread + data).split(b"\n")
-            for line in lines:
-                self._obey(json.loads(line))
+            *whole, self._unread = (self._unread + data).split(b"\n")
+            for message in whole:
+                self._obey(json.loads(message))
             return bool(data)
         return False
 
