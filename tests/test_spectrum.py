@@ -1,0 +1,187 @@
+"""The spectrum recipe from end to end as a user runs it: real command, small model, smoke profile."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import posttrain
+
+PACKAGE = Path(posttrain.__file__).parent
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "posttrain", *words]
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, timeout=900)
+
+
+def package_digest() -> str:
+    total = hashlib.sha256()
+    for path in sorted(p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        total.update(path.as_posix().encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def manifests(run: Path) -> dict[str, dict]:
+    found = {}
+    for place in (run / "nodes").iterdir():
+        manifest = json.loads((place / "manifest.json").read_text())
+        found[manifest["node"]] = manifest
+    return found
+
+
+def digests(run: Path) -> dict[str, str]:
+    return {node: manifest["digest"] for node, manifest in manifests(run).items()}
+
+
+def records(run: Path, event: str) -> list[dict]:
+    found = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    return [record for record in found if record["event"] == event]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder that is not the repository, with a space and an accent in its name."""
+    folder = tmp_path_factory.mktemp("far away é")
+    before = package_digest()
+    done = command("run", "spectrum", "--profile", "smoke", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert package_digest() == before
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(home) -> Path:
+    return home / "runs" / "spectrum"
+
+
+def test_one_command_makes_every_stage(run):
+    """S-A1, S-A4, S-E1: from any directory, prepare to exam, exit 0; the package stays byte-identical."""
+    made = manifests(run)
+    domains = ["algebra", "geometry", "calculus", "statistics"]
+    expected = {"base", "fuse", "rl_math_short", "rl_math_long", "rl_math_longer"}
+    expected |= {"exam_base", "exam_fused", "exam_final", "gain_specialist", "gain_fused", "gain_rl"}
+    for stage in ("prepare", "specialist", "probe", "exam_specialist", "spectrum_kept"):
+        expected |= {f"{stage}/{domain}" for domain in domains}
+    assert set(made) == expected
+    for manifest in made.values():
+        assert len(manifest["fingerprint"]) == 64
+        for file in manifest["files"]:
+            assert len(file["sha256"]) == 64
+        for parents in manifest["facts"]["inputs"].values():
+            assert all(made[parent["node"]]["digest"] == parent["digest"] for parent in parents)
+    verdicts = records(run, "verdict")
+    assert {v["gate"] for v in verdicts} == {"overlap", "golds", "sound", "averaged"}
+    assert {v["value"] for v in verdicts} == {"pass"}
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_stock_classes_load_the_result(run):
+    """S-A1: AutoModelForCausalLM and AutoTokenizer load the final model and generate."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = run / "nodes" / "rl_math_longer"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    asked = tokenizer("Solve 9x-29=-137 for x.\n", return_tensors="pt")
+    out = model.generate(**asked, max_new_tokens=4, do_sample=False)
+    assert out.shape[1] > asked["input_ids"].shape[1]
+
+
+def test_the_second_run_keeps_everything(home, run):
+    """S-B1, S-A12: nothing re-runs, nothing of torch is imported, the plan says keep for every node."""
+    before = digests(run)
+    planned = command("plan", "spectrum", "--profile", "smoke", "--json", cwd=home)
+    decisions = json.loads(planned.stdout)["nodes"]
+    assert len(decisions) == len(before)
+    assert {decision["action"] for decision in decisions} == {"keep"}
+    started = len(records(run, "node_started"))
+    done = command("run", "spectrum", "--profile", "smoke", cwd=home)
+    assert done.returncode == 0
+    assert len(records(run, "node_started")) == started
+    assert digests(run) == before
+
+
+def test_running_the_resolved_recipe_keeps_everything(home, run, tmp_path):
+    """S-A6: recipe.json of a run gives equal fingerprints."""
+    copy = tmp_path / "recipe.json"
+    copy.write_bytes((run / "recipe.json").read_bytes())
+    planned = command("plan", str(copy), "--run", str(run), "--json", cwd=home)
+    assert planned.returncode == 0, planned.stderr
+    assert {decision["action"] for decision in json.loads(planned.stdout)["nodes"]} == {"keep"}
+
+
+def test_a_changed_knob_names_itself_and_what_follows(home):
+    """S-A7: only what depends on a knob runs again, with the reason."""
+    planned = command("plan", "spectrum", "--profile", "smoke", "--set", "stage.fuse.dtype=bf16", "--json", cwd=home)
+    decisions = {d["node"]: d for d in json.loads(planned.stdout)["nodes"]}
+    kept = {node for node, decision in decisions.items() if decision["action"] == "keep"}
+    assert decisions["fuse"]["action"] == "run"
+    assert any("dtype" in reason for reason in decisions["fuse"]["reasons"])
+    assert {"base", "exam_base", "probe/algebra", "gain_specialist"} <= kept
+    assert {d["action"] for n, d in decisions.items() if n.startswith("rl_") or n == "exam_final"} == {"maybe"}
+
+
+def test_from_scratch_again_gives_equal_bytes(run, tmp_path):
+    """S-A7: the same recipe in another folder, one node at a time, makes equal digests of every artifact."""
+    done = command("run", "spectrum", "--profile", "smoke", "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(tmp_path / "runs" / "spectrum") == digests(run)
+
+
+LONG = ("run", "spectrum", "--profile", "smoke", "--until", "specialist/algebra", "--set", "stage.specialist.steps=60")
+
+
+def test_killed_in_training_and_resumed_gives_equal_bytes(tmp_path):
+    """S-A7, S-E2: kill -9 of every process in the middle of SFT, then the same command: equal digests."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    assert command(*LONG, cwd=whole).returncode == 0
+    run = broken / "runs" / "spectrum"
+    process = subprocess.Popen([sys.executable, "-m", "posttrain", *LONG], cwd=broken, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not any(r["metrics"].get("step") == 30 for r in steps(run)):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        os.kill(member.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "nodes" / "specialist.algebra").exists()
+    before = len(steps(run))
+    assert command(*LONG, cwd=broken).returncode == 0
+    assert digests(run) == digests(whole / "runs" / "spectrum")
+    assert steps(run)[before]["metrics"]["step"] > 1, "it went on where it was, and did not start again"
+
+
+def steps(run: Path) -> list[dict]:
+    if not (run / "ledger.jsonl").exists():
+        return []
+    return [r for r in records(run, "step") if r["node"] == "specialist/algebra"]
+
+
+def test_a_flipped_byte_stops_the_run(run, home):
+    """S-A8: an input that changed on disk is never used: exit 6, naming the file; nothing finished is lost."""
+    victim = next(p for p in (run / "nodes" / "exam_base").resolve().iterdir() if p.name == "scores.jsonl")
+    good = victim.read_bytes()
+    mode = victim.stat().st_mode
+    victim.chmod(0o644)
+    victim.write_bytes(good.replace(b"0", b"1", 1))
+    try:
+        again = ("run", "spectrum", "--profile", "smoke", "--only", "gain_fused", "--again", "gain_fused")
+        done = command(*again, cwd=home)
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert "scores.jsonl" in done.stdout + done.stderr
+        assert command("verify", "runs/spectrum", cwd=home).returncode == 6
+    finally:
+        victim.write_bytes(good)
+        victim.chmod(mode)
+    assert command("verify", "runs/spectrum", cwd=home).returncode == 0
