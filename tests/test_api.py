@@ -59,6 +59,19 @@ def test_working_one_node_alone_takes_what_is_there(made: Asked) -> None:
     assert value["fingerprint"] == api.show(made.run / "prepare" / "algebra").manifest.fingerprint
 
 
+def test_checking_reads_files_and_folders(made: Asked, tmp_path: Path) -> None:
+    """`check` writes nothing and finds a folder that is not there."""
+    assert made.run is not None
+    given = tmp_path / "given.toml"
+    given.write_text(DATA + f'inputs = {{ ready = {{ path = "{made.run / "prepare" / "algebra"}" }} }}\n')
+    checked = api.check(Asked(given, run=tmp_path / "run"))
+    assert set(checked.graph.nodes) == {"prepare/algebra", "prepare/geometry"}
+    assert not (tmp_path / "run").exists()
+    given.write_text(DATA + f'inputs = {{ ready = {{ path = "{tmp_path / "nowhere"}" }} }}\n')
+    with pytest.raises(UsageError, match="nowhere"):
+        api.check(Asked(given, run=tmp_path / "run"))
+
+
 def test_a_recipe_that_does_not_hold_is_refused(made: Asked, tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(DATA.replace("max_problems", "max_problem"))

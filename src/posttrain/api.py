@@ -109,10 +109,10 @@ def check(asked: Asked, *, kinds: Kinds = stages) -> Checked:
     """Whether a recipe is sound: names, knobs, roles, files, and what the kinds themselves refuse."""
     recipe = load_recipe(asked, kinds=kinds)
     graph = expand(recipe, kinds)
-    foresight = Foresight(graph, planning.own_folders(*graph.nodes.values()))
-    planning.objections(foresight, graph.nodes.values())
+    own = planning.own_folders(*graph.nodes.values())
+    planning.objections(Foresight(graph, own), graph.nodes.values())
     for node in graph.nodes.values():
-        planning.facts(node, {}, {})
+        planning.facts(node, {}, own)
     return Checked(recipe, graph)
 
 

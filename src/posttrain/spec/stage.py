@@ -103,7 +103,7 @@ class Context(Protocol, Generic[K]):
 
     @property
     def out(self) -> Path:
-        """Becomes the artifact when run() returns."""
+        """Becomes the artifact when run() returns; empty at the start of every attempt, resumed ones too."""
         ...
 
     @property
