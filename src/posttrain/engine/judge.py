@@ -184,8 +184,13 @@ def exit_code(verdicts: Iterable[Verdict], failures: Iterable[int]) -> int:
 
 def parents(node: Node) -> tuple[str, ...]:
     """The nodes directly above: inputs and those it waits for."""
-    inputs = (source.node for sources in node.inputs.values() for source in sources if source.node)
-    return tuple(dict.fromkeys((*inputs, *node.wait)))
+    return tuple(dict.fromkeys((*inputs(node), *node.wait)))
+
+
+def inputs(node: Node) -> tuple[str, ...]:
+    """The nodes whose artifacts a node reads."""
+    named = (source.node for sources in node.inputs.values() for source in sources if source.node is not None)
+    return tuple(dict.fromkeys(named))
 
 
 def _refusal(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from posttrain.engine.estimate import Foresight, Rates, total
 from posttrain.engine.expand import Graph, Node, Source
-from posttrain.engine.judge import Bench, parents
+from posttrain.engine.judge import Bench, inputs, parents
 from posttrain.spec.errors import Mismatch, Problem, RecipeError, UsageError
 from posttrain.spec.gate import Verdict
 from posttrain.spec.stage import Artifact, Estimate
@@ -249,12 +249,6 @@ def _input_fact(source: Source, made: Mapping[str, Manifest], own: Mapping[Sourc
         return InputFact(node=own[source].node, digest=own[source].digest)
     given = made[source.node]
     return InputFact(node=source.node, digest=given.digest, fingerprint=given.fingerprint)
-
-
-def inputs(node: Node) -> tuple[str, ...]:
-    """The nodes whose artifacts a node reads."""
-    named = (source.node for sources in node.inputs.values() for source in sources if source.node is not None)
-    return tuple(dict.fromkeys(named))
 
 
 def _blocks(decision: Decision) -> bool:

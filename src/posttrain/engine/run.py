@@ -126,7 +126,7 @@ class Drive:
         self._run = outlook.run
         self._nodes = {id: outlook.graph.nodes[id] for id in plan.decisions}
         self._decisions = dict(plan.decisions)
-        self._reached: set[str] = set()
+        self._reached = {id for id, decision in plan.decisions.items() if decision.action == "keep"}
         self._fates: dict[str, Fate] = {}
         self._failures: dict[str, Failure] = {}
         self._running: set[str] = set()
@@ -136,8 +136,6 @@ class Drive:
     def go(self, options: Mapping[str, str | bool], tick: Callable[[], None]) -> Finished:
         """Run until nothing is left; `options` reach every node's work, `tick` is called several times a second."""
         started = time.monotonic()
-        for verdict in self._bench.verdicts:
-            self._record(verdict)
         if any(decision.action == "run" for decision in self._decisions.values()):
             self._executor.prepare()
         interrupted = False
@@ -280,10 +278,7 @@ class Drive:
 
     def _judge(self, node: Node, metrics: Metrics | str) -> None:
         for verdict in self._bench.judge(node, metrics):
-            self._record(verdict)
-
-    def _record(self, verdict: Verdict) -> None:
-        self._ledger.write("verdict", **asdict(verdict))
+            self._ledger.write("verdict", **asdict(verdict))
 
     def _interrupt(self) -> None:
         """Whatever ran is stopped; whatever waited is left as it is."""

@@ -18,7 +18,8 @@ from typing import Any, cast
 
 import posttrain
 from posttrain.engine.expand import Graph, Node, Source
-from posttrain.engine.plan import facts, in_order, inputs, own_folders
+from posttrain.engine.judge import inputs
+from posttrain.engine.plan import facts, in_order, own_folders
 from posttrain.spec.errors import Mismatch, StageFailed
 from posttrain.spec.gate import Metric
 from posttrain.spec.knobs import Knobs, Resources
