@@ -169,17 +169,21 @@ class Decoder(nn.Module):
         *,
         segments: Int[Tensor, "B T"] | None = None,
         positions: Int[Tensor, "B T"] | None = None,
+        prefix: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B T d"]:
-        """What the head reads, in the compute format. A token sees the past of its own segment."""
+        """What the head reads, in the compute format. A token sees the past of its own segment.
+
+        With `prefix` it also sees the first so many tokens of its row: one prompt, several responses.
+        """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)
         turn = rotations(self.config, positions)
         short = ids.device.type == "cpu" and ids.shape[1] <= attention.SHORT
         mask = None
-        if short:
-            mask = attention.additive(attention.visible(ids.shape[1], segments, ids.device), self.compute)
-        elif segments is not None:
-            mask = attention.visible(ids.shape[1], segments, ids.device)
+        if short or segments is not None:
+            mask = attention.visible(ids.shape[1], segments, ids.device, prefix=prefix)
+        if short and mask is not None:
+            mask = attention.additive(mask, self.compute)
         view = View(turn, mask, short)
         x = self.embed(ids)
         for layer in self.model.layers:

@@ -165,44 +165,48 @@ class Merged:
     """What a merge was made of."""
 
     distances: tuple[float, ...]
-    """Relative L2 distance of each source over all weights: ‖source - merged‖ / ‖merged‖."""
+    """‖source - merged‖ / ‖merged‖ of each source, L2 over all matrices (norms and biases left out)."""
 
 
 def merge(
-    sources: Sequence[Path], coefficients: Sequence[float], out: Path, *, like: Path, dtype: torch.dtype | None = None
+    sources: Mapping[str, Path],
+    coefficients: Sequence[float],
+    out: Path,
+    *,
+    like: Path,
+    dtype: torch.dtype | None = None,
 ) -> Merged:
     """Write Σ c_i M_i, tensor by tensor: summed in float64, rounded once to float32 (F5), then to the format asked.
 
     Config, tokenizer, template and generation config are those of `like`; without `dtype`, so is each tensor's format.
-    Tied weights stay tied. Raises Mismatch where sources are not alike (see `alike`).
+    Tied weights stay tied. Raises Mismatch where the sources, by their names, are not alike.
     """
-    alike([*sources, like])
+    alike({**sources, "the model whose config is kept": like})
     out.mkdir(parents=True, exist_ok=True)
-    decoder = parse(read_config(like))
-    names = decoder.shapes()
+    names = parse(read_config(like)).shapes()
+    apart, whole = [0.0] * len(sources), 0.0
     with ExitStack() as stack:
-        readers = [stack.enter_context(_Reader(folder)) for folder in (*sources, like)]
-        kinds = {name: dtype or FLOATS[header.format] for name in names if (header := readers[-1].header(name))}
-        apart = [0.0] * len(sources)
-        whole = 0.0
+        readers = [stack.enter_context(_Reader(folder)) for folder in sources.values()]
+        kept = stack.enter_context(_Reader(like))
+        kinds = {name: dtype or FLOATS[kept.header(name).format] for name in names}
 
         def one(name: str) -> Tensor:
             nonlocal whole
-            tensors = [reader.tensor(name) for reader in readers[:-1]]
+            tensors = [reader.tensor(name) for reader in readers]
             merged = weighted_sum(tensors, coefficients).float().to(kinds[name])
-            for index, tensor in enumerate(tensors):
-                apart[index] += squared_distance(tensor, merged)
-            whole += float(merged.double().square().sum())
+            if merged.ndim == 2:
+                for index, tensor in enumerate(tensors):
+                    apart[index] += squared_distance(tensor, merged)
+                whole += float(merged.double().square().sum())
             return merged
 
         write_each(out, {name: prod(shape) * kinds[name].itemsize for name, shape in names.items()}, one)
     copy_companions(like, out)
     if dtype is not None:
-        config = {k: v for k, v in read_config(out).items() if k != "torch_dtype"}
-        config["dtype"] = str(dtype).removeprefix("torch.")
-        (out / "config.json").write_text(
-            json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-        )
+        config = {**read_config(out), "dtype": str(dtype).removeprefix("torch.")}
+        config.pop("torch_dtype", None)
+        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        (out / "config.json").write_text(text, encoding="utf-8")
     return Merged(tuple(sqrt(part / whole) if whole else 0.0 for part in apart))
 
 
@@ -234,9 +238,9 @@ def spot_check(sources: Sequence[Path], coefficients: Sequence[float], out: Path
     return max(gaps)
 
 
-def alike(folders: Sequence[Path]) -> None:
-    """Mismatch, naming the pair and what differs, unless all folders hold the same architecture, tensors, tokenizer."""
-    descriptions = {folder: _Description(folder) for folder in dict.fromkeys(folders)}
+def alike(folders: Mapping[str, Path]) -> None:
+    """Mismatch, naming the pair and what differs, unless all hold one architecture, one tokenizer, one template."""
+    descriptions = {name: _Description(folder) for name, folder in folders.items()}
     for one, other in combinations(descriptions, 2):
         if difference := descriptions[one].difference(descriptions[other]):
             raise Mismatch(f"cannot be merged: {difference}.", where=f"{one} and {other}")
@@ -257,8 +261,11 @@ class _Reader:
     def tensor(self, name: str) -> Tensor:
         return self._shards.tensor(self._where[name], name)
 
-    def header(self, name: str) -> Header | None:
-        return self._shards.header(self._where[name], name) if name in self._where else None
+    def header(self, name: str) -> Header:
+        return self._shards.header(self._where[name], name)
+
+    def holds(self, name: str) -> bool:
+        return name in self._where
 
 
 class _Description:
@@ -270,7 +277,7 @@ class _Description:
         except UsageError as error:
             raise Mismatch(error.what, where=error.where, remedy=error.remedy) from None
         with _Reader(folder) as reader:
-            self.headers = {name: reader.header(name) for name in self.config.shapes()}
+            self.headers = {name: reader.header(name) for name in self.config.shapes() if reader.holds(name)}
         self.tokenizer = _content(folder / "tokenizer.json")
         self.prompting = _content(folder / "posttrain.json")
 

@@ -32,12 +32,21 @@ class Heads(NamedTuple):
         return self.queries // self.keys
 
 
-def visible(length: int, segments: Int[Tensor, "B T"] | None, device: torch.device) -> Bool[Tensor, "*B T T"]:
-    """Who sees whom: a token sees itself and what precedes it in its own document."""
+def visible(
+    length: int,
+    segments: Int[Tensor, "B T"] | None,
+    device: torch.device,
+    *,
+    prefix: Int[Tensor, " B"] | None = None,
+) -> Bool[Tensor, "*B T T"]:
+    """Who sees whom: a token sees itself, what precedes it in its own segment, and the first `prefix` of its row."""
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     if segments is None:
         return causal
-    return causal & (segments.unsqueeze(-1) == segments.unsqueeze(-2))
+    own = segments.unsqueeze(-1) == segments.unsqueeze(-2)
+    if prefix is not None:
+        own |= (torch.arange(length, device=device) < prefix.unsqueeze(-1)).unsqueeze(-2)
+    return causal & own
 
 
 def additive(seen: Bool[Tensor, "*B T S"], dtype: torch.dtype) -> Float[Tensor, "*B T S"]:
