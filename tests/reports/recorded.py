@@ -1,5 +1,6 @@
 """A finished spectrum run as its records tell it: ledger, manifests, rows. No stage runs; the numbers are made up."""
 
+import atexit
 import hashlib
 import json
 import math
@@ -238,6 +239,7 @@ def _made() -> Path:
 
 
 _KEPT = tempfile.TemporaryDirectory()
+atexit.register(_KEPT.cleanup)
 
 
 def refused(folder: Path, *, code: int = 1, final: str = "fail") -> Path:

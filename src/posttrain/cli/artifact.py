@@ -1,30 +1,34 @@
 """One artifact as text: why it was made, from what back to the data, its metrics, files and remarks."""
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from posttrain import api
 from posttrain.cli.tables import columns
 from posttrain.reports import wording
 from posttrain.reports.read import read
-from posttrain.spec.errors import PASS, Mismatch
+from posttrain.reports.view import NodeView
+from posttrain.spec.errors import PASS, Mismatch, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.store import artifact
 from posttrain.store.artifact import Manifest
 from posttrain.store.run import neighbour, run_of
 
-if TYPE_CHECKING:
-    from posttrain.api import Shown
 
-
-def text(found: "Shown", asked: Path) -> str:
-    """Everything a person asks of an artifact."""
+def text(asked: Path) -> str:
+    """Everything a person asks of `RUN/NODE` or of an artifact's folder; of a node that made nothing, what is known."""
+    node = _node(asked)
+    if node is not None and node.manifest is None:
+        return _unmade(node)
+    found = api.show(asked)
     made = found.manifest
     head = [
         ("kind", made.kind),
         ("type", made.type),
-        ("made because", "; ".join(_because(asked, made)) or "not on record"),
+        ("made because", "; ".join(node.ran_because if node else ()) or "not on record"),
         ("fingerprint", made.fingerprint),
         ("digest", made.digest),
         ("seed", str(made.facts.seed)),
@@ -44,9 +48,12 @@ def text(found: "Shown", asked: Path) -> str:
     return "\n\n".join(parts)
 
 
-def plain(found: "Shown") -> dict[str, Any]:
+def plain(asked: Path) -> dict[str, Any]:
     """The manifest and the whole lineage, for machines."""
+    node = _node(asked)
+    found = api.show(asked)
     return {
+        "ran_because": list(node.ran_because) if node else [],
         "folder": str(found.folder),
         "manifest": found.manifest.model_dump(mode="json"),
         "lineage": _tree(found.folder, found.manifest),
@@ -61,13 +68,29 @@ def verified(folder: Path, damages: Mapping[str, tuple[str, ...]]) -> tuple[str,
     return f"{folder}: every digest of {len(damages)} artifacts holds.", PASS
 
 
-def _because(asked: Path, made: Manifest) -> tuple[str, ...]:
-    """Why it was made, from the ledger of the run it is asked of."""
+def _node(asked: Path) -> NodeView | None:
+    """The node that `RUN/NODE` names; None for a folder of its own. UsageError where the run has no such node."""
     run = run_of(asked)
-    node = read(run.folder).nodes.get(made.node) if run else None
-    if node is None or node.manifest is None or node.manifest.fingerprint != made.fingerprint:
-        return ()
-    return node.ran_because
+    if run is None:
+        return None
+    id, nodes = asked.relative_to(run.folder).as_posix(), read(run.folder).nodes
+    if id in nodes or asked.exists():
+        return nodes.get(id)
+    near = difflib.get_close_matches(id, nodes, n=1)
+    hint = f'Did you mean "{near[0]}"?' if near else f"It has {', '.join(nodes)}."
+    raise UsageError(f'the run has no node "{id}".', where=str(run.folder), remedy=hint)
+
+
+def _unmade(node: NodeView) -> str:
+    """A node without an artifact: what became of it and why."""
+    rows = [
+        ("kind", node.kind),
+        ("state", node.state),
+        ("because", "; ".join(node.reasons)),
+        ("failure", node.failure),
+        ("log", node.log),
+    ]
+    return f"{wording.line(node.id)}: nothing made\n{columns(row for row in rows if row[1])}"
 
 
 def _lineage(folder: Path, made: Manifest, indent: str = "  ", seen: set[str] | None = None) -> Iterator[str]:

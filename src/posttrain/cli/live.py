@@ -54,25 +54,27 @@ class Lines(Live):
         self._write = write
         self._began: float | None = None
         self._told: dict[str, float] = {}
+        self._width = 0
         self.latest: dict[str, str] = {}
 
     def hear(self, record: Record) -> None:
         """Tell it where it is worth a line."""
-        told = told_of(record)
         node, event = str(record.get("node", "")), record["event"]
-        self._began = self._began or float(record["t"])
+        self._began = float(record["t"]) if self._began is None else self._began
+        if event == "plan":
+            self._width = max((len(decision["node"]) for decision in record["decisions"]), default=0)
         if event == "step":
             self.latest[node] = watched(cast(Record, record.get("metrics") or {}))
         elif event == "progress":
             self._progress(record, node)
-        elif told:
+        elif told := told_of(record, self._width):
             self._line(record, told)
 
     def _progress(self, record: Record, node: str) -> None:
         now = float(record["t"])
         if now - self._told.setdefault(node, now) >= EVERY:
             self._told[node] = now
-            self._line(record, f"{'':8}{node}  {reached(record)}{self.latest.get(node, '')}")
+            self._line(record, f"{'':8}{node:{self._width}}  {reached(record)}{self.latest.get(node, '')}")
 
     def _line(self, record: Record, told: str) -> None:
         past = max(0, int(float(record["t"]) - (self._began or 0.0)))
@@ -114,15 +116,16 @@ class Bars(Live):
         self._bars.console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
-def told_of(record: Record) -> str:
-    """The line of an event; empty where it has none."""
+def told_of(record: Record, width: int = 0) -> str:
+    """The line of an event, the node padded to a width; empty where it has none."""
     event, node = str(record["event"]), str(record.get("node", ""))
     reader = _READERS.get(event)
     told = reader(record) if reader else None
     if told is None:
         return ""
     word, text = told
-    return f"{word:8}{wording.line(f'{node}  {text}' if node else text)}".rstrip()
+    about = f"{wording.line(node):{width}}  " if node else ""
+    return f"{word:8}{about}{wording.line(text)}".rstrip()
 
 
 def reached(record: Record) -> str:
@@ -161,7 +164,7 @@ def _blocked(record: Record) -> tuple[str, str]:
 
 
 def _verdict(record: Record) -> tuple[str, str] | None:
-    if record["value"] == "pass":
+    if record["value"] in ("pass", "not_run"):
         return None
     warn = ", a warning" if record.get("severity") == "warn" else ""
     return "gate", f"{record['gate']}: {VERDICT_WORDS[record['value']]}{warn}: {record.get('reason', '')}"

@@ -152,11 +152,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One artifact: lineage, metrics, files, why it was made."""
-    from posttrain import api
     from posttrain.cli import artifact
 
-    found = api.show(node)
-    _say(artifact.plain(found) if as_json else artifact.text(found, node))
+    _say(artifact.plain(node) if as_json else artifact.text(node))
 
 
 @app.command()

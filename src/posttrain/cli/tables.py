@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.reports import wording
 from posttrain.reports.learning import Learning, learning
-from posttrain.reports.story import VERDICT_WORDS, facts, headline, outcome
+from posttrain.reports.story import VERDICT_WORDS, facts, headline, outcome, unsettled
 from posttrain.reports.view import NodeView, View
 from posttrain.spec.errors import EXIT_ORDER
 from posttrain.spec.gate import Metric, Verdict
@@ -72,7 +72,7 @@ def planned(found: "Planned") -> str:
     remarks = [(_stage_label(group), text) for group in _alike(found) for text in _remarks(group)]
     if remarks:
         parts.append("Expected:\n" + columns(dict.fromkeys(remarks)))
-    standing = [v for v in plan.verdicts if v.value != "pass"]
+    standing = unsettled(plan.verdicts)
     if standing:
         parts.append("Gates of what is kept that have not passed:\n" + columns(_verdict_rows(standing)))
     parts.append("\n".join([_sums(plan), *_off_and_unused(plan.off, recipe.unused)]))
@@ -185,7 +185,7 @@ def status(view: View) -> str:
     failed = [node for node in view.nodes.values() if node.failure or node.state in ("failed", "blocked")]
     if failed:
         parts.append(columns([(node.id, node.failure or "; ".join(node.reasons)) for node in failed]))
-    standing = [verdict for verdict in view.verdicts if verdict.value != "pass"]
+    standing = unsettled(view.verdicts)
     if standing:
         parts.append("Gates that have not passed:\n" + columns(_verdict_rows(standing)))
     wall = view.total("wall_s")
@@ -274,7 +274,7 @@ def ended(view: View, finished: "Finished", page: Path) -> str:
     """The end of a run: failures with log and resume command, the learning table, gates, where the report lies."""
     told = outcome(view)
     parts = [learned(learning(view))]
-    standing = [verdict for verdict in finished.verdicts if verdict.value != "pass"]
+    standing = unsettled(finished.verdicts)
     if standing:
         parts.append("Gates that have not passed:\n" + columns(_verdict_rows(standing)))
     for failure in finished.failures:

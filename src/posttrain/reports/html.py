@@ -24,6 +24,7 @@ from posttrain.reports.story import (
     remarks,
     times,
     timing,
+    unsettled,
 )
 from posttrain.reports.view import View
 
@@ -36,7 +37,7 @@ def page(view: View) -> str:
     table = learning(view)
     before, after, found = shown_samples(view, table)
     tried = probes(view)
-    passed = [verdict for verdict in view.verdicts if verdict.value == "pass"]
+    open_gates = unsettled(view.verdicts)
     context: dict[str, Any] = {
         "view": view,
         "css": Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 (our own file)
@@ -45,8 +46,9 @@ def page(view: View) -> str:
         "learning": table,
         "dots": _dots(table),
         "matrix": _matrix(view),
-        "open": [verdict for verdict in view.verdicts if verdict.value != "pass"],
-        "closed": passed,
+        "open": open_gates,
+        "passed": [verdict for verdict in view.verdicts if verdict.value == "pass"],
+        "not_run": [v for v in view.verdicts if v.value == "not_run" and v not in open_gates],
         "graph": _drawn(draw(view)),
         "failed": [node for node in view.nodes.values() if node.state in _UNDONE or node.failure],
         "findings": curves.findings(view),

@@ -56,6 +56,13 @@ def _counted(verdicts: Sequence[Verdict], severity: str) -> str:
     return ", ".join(f"{found[value]} {VERDICT_WORDS[value]}" for value in order if found[value]) or "none"
 
 
+def unsettled(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """What a reader must see: failed, undecided, not run for what this machine lacks; stop gates first."""
+    order = ("fail", "inconclusive", "not_run")
+    found = [v for v in verdicts if v.value in ("fail", "inconclusive") or v.absent]
+    return tuple(sorted(found, key=lambda v: (v.severity != "stop", order.index(v.value))))
+
+
 def facts(view: View) -> tuple[tuple[str, str], ...]:
     """Recipe, machine and date, as the ledger has them."""
     states = Counter(node.state for node in view.nodes.values())
