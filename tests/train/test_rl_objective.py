@@ -2,6 +2,7 @@
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ import torch
 import rl_world as world
 from posttrain.algos import policy
 from posttrain.train.rl import choices, objective
-from posttrain.train.rl.objective import Objective, Response
+from posttrain.train.rl.objective import Objective
+from posttrain.train.rl.pieces import SHARED, Response, pieces
 
 TEMPERATURE = 0.8
+CPU = torch.device("cpu")
 
 
 VOCABULARY = len(world.tokenizer())
@@ -30,7 +33,7 @@ def model():
 
 
 def responses(form: policy.Form = "mgpo", *, noise: float = 0.2) -> list[Response]:
-    """Nine responses of 1 to 6 tokens with off-policy log-probabilities."""
+    """Nine responses of 1 to 6 tokens to three prompts, with off-policy log-probabilities."""
     draw = torch.Generator().manual_seed(3)
     sizes = [(4 + i % 3, 1 + i % 6) for i in range(9)]
     shares = policy.token_share(torch.tensor([n for _, n in sizes]), form=form, cap=8).tolist()
@@ -38,10 +41,11 @@ def responses(form: policy.Form = "mgpo", *, noise: float = 0.2) -> list[Respons
     def ids(n: int) -> tuple[int, ...]:
         return tuple(torch.randint(2, VOCABULARY, (n,), generator=draw).tolist())
 
-    made = []
+    made: list[Response] = []
+    prompts = [ids(4 + i) for i in range(3)]
     for number, (before, after) in enumerate(sizes):
         old = (-math.log(VOCABULARY) + noise * torch.randn(after, generator=draw)).tolist()
-        made.append(Response(ids(before), ids(after), tuple(old), 1.0 - 0.3 * number, shares[number]))
+        made.append(Response(prompts[before - 4], ids(after), tuple(old), 1.0 - 0.3 * number, shares[number]))
     return made
 
 
@@ -49,8 +53,8 @@ def how(kl: choices.Copy | None = None, form: policy.Form = "mgpo") -> Objective
     return Objective(form=form, epsilon=0.2, epsilon_high=None, temperature=TEMPERATURE, kl=kl)
 
 
-def loss_and_gradient(model, rows, what, *, max_tokens=10**6, reference=None):
-    cut = objective.pieces(rows, max_tokens=max_tokens, device=torch.device("cpu"))
+def loss_and_gradient(model, rows, what, *, max_tokens=10**6, shared=SHARED, reference=None):
+    cut = pieces(rows, max_tokens=max_tokens, device=CPU, shared=shared)
     fixed = [objective.fixed_logprobs(reference, p, temperature=TEMPERATURE) for p in cut] if reference else None
     tally = objective.Tally()
     model.zero_grad()
@@ -95,40 +99,59 @@ def test_k1_in_the_advantage_is_the_loop(model):
     assert value == pytest.approx(by_hand(model, rows, beta=0.5, reference=reference), abs=1e-6)
 
 
-@pytest.mark.parametrize("max_tokens", [1, 12, 25, 40])
-def test_no_split_changes_loss_or_gradient(model, max_tokens):
-    """S-D3, S-D12: n micro-batches equal one, and so does padding, in loss and gradient (1e-6)."""
+@pytest.mark.parametrize(("max_tokens", "shared"), [(1, 0), (12, 0), (25, 9), (40, 256), (10**6, 0), (10**6, 12)])
+def test_no_split_changes_loss_or_gradient(model, max_tokens, shared):
+    """S-D3, S-D12: n micro-batches equal one, with a prompt per response or per row, in loss and gradient (1e-6)."""
     rows, what = responses(), how(choices.Copy(beta=0.5, estimator="k3", place="loss"))
     reference = precise(1)
     whole = loss_and_gradient(model, rows, what, reference=reference)
-    parts = loss_and_gradient(model, rows, what, reference=reference, max_tokens=max_tokens)
+    parts = loss_and_gradient(model, rows, what, reference=reference, max_tokens=max_tokens, shared=shared)
     assert parts[0] == pytest.approx(whole[0], abs=1e-9)
     assert torch.allclose(parts[1], whole[1], atol=1e-9)
     for name in ("kl", "entropy", "logprob_gap"):
         assert parts[2].mean(name) == pytest.approx(whole[2].mean(name), abs=1e-9)
 
 
-def test_what_pads_a_row_has_no_part(model):
+@pytest.mark.parametrize("shared", [0, SHARED])
+def test_what_pads_a_row_has_no_part(model, shared):
     """S-D3: other ids behind the last token change nothing, not even in the last bit."""
-    (piece,) = objective.pieces(responses(), max_tokens=10**6, device=torch.device("cpu"))
-    other = deepcopy(piece)
-    used = torch.zeros_like(piece.ids, dtype=torch.bool)
-    for row, response in enumerate(sorted(responses(), key=lambda r: len(r.prompt_ids) + len(r.ids))):
-        used[row, : len(response.prompt_ids) + len(response.ids)] = True
-    other.ids[~used] = 77
+    rows = responses()
+    (piece,) = pieces(rows, max_tokens=10**6, device=CPU, shared=shared)
+    (marked,) = pieces(
+        [replace(row, prompt_ids=(-1,) * len(row.prompt_ids), ids=(-1,) * len(row.ids)) for row in rows],
+        max_tokens=10**6,
+        device=CPU,
+        shared=0,
+    )
+    padding = marked.ids == 0 if shared == 0 else piece.segments == 0
+    assert padding.any()
+    other = replace(piece, ids=torch.where(padding, 77, piece.ids))
     before = objective.token_logprobs(model, piece, temperature=1.0)
     assert torch.equal(before, objective.token_logprobs(model, other, temperature=1.0))
 
 
-def test_the_loss_sees_the_response_and_its_end_and_nothing_else(model):
-    """S-D3: the tokens scored are those sampled, the end token included, none of the prompt."""
+@pytest.mark.parametrize("shared", [0, 12, SHARED])
+def test_the_loss_sees_the_response_and_its_end_and_nothing_else(shared):
+    """S-D3: the tokens scored are those sampled, the end token included, none of the prompt, each once."""
     rows = responses()
-    for piece in objective.pieces(rows, max_tokens=20, device=torch.device("cpu")):
-        assert torch.equal(piece.ids.flatten()[piece.at_M + 1], piece.token_M)
+    seen: list[int] = []
+    for piece in pieces(rows, max_tokens=40, device=CPU, shared=shared):
         for number in piece.of_M.unique().tolist():
             of = piece.of_M == number
             assert piece.token_M[of].tolist() == list(rows[number].ids)
             assert piece.old_M[of].tolist() == pytest.approx(rows[number].logprobs)
+            read = piece.ids.flatten()[piece.at_M[of]].tolist()
+            assert read == [rows[number].prompt_ids[-1], *rows[number].ids[:-1]]
+            seen.append(number)
+    assert sorted(seen) == list(range(9))
+
+
+def test_a_prompt_is_read_once_where_rows_are_short():
+    """Nine responses to three prompts stand in three rows; a longer response than a row may be gets its own."""
+    (whole,) = pieces(responses(), max_tokens=10**6, device=CPU)
+    assert whole.ids.shape[0] == 3 and whole.prefix is not None
+    (apart,) = pieces(responses(), max_tokens=10**6, device=CPU, shared=0)
+    assert apart.ids.shape[0] == 9 and apart.segments is None
 
 
 def test_zero_sharpness_is_grpo_to_the_bit(model):

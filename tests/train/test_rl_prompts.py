@@ -11,11 +11,8 @@ from posttrain.data import rows
 from posttrain.data.records import Score
 from posttrain.models.sample import Sampling
 from posttrain.spec.errors import Mismatch
-from posttrain.train.rl import choices
-from posttrain.train.rl.collect import Drawing
 from posttrain.train.rl.journal import Journal
-from posttrain.train.rl.prompts import Prompts
-from posttrain.train.rl.screen import read, screen, sift
+from posttrain.train.rl.prompts import Prompts, read, screen, sift
 
 SIZES = {"algebra": 5, "geometry": 3, "calculus": 7}
 
@@ -96,12 +93,12 @@ def test_too_many_bad_golds_refuse_the_data():
 def test_the_prefilter_keeps_what_is_solved_sometimes(tmp_path):
     """§2.7: prompts solved always or never by the start are left out; its answers are kept and not drawn again."""
     sampling = Sampling(max_new_tokens=5)
-    drawing = Drawing(4, 4, sampling, choices.Drop(), seed=2, grade=world.likes_words)
+    how = {"samples": 2, "seed": 2, "grade": world.likes_words}
     journal, problems = Journal(tmp_path), world.problems(12)
-    kept = sift(world.model(), problems, drawing, samples=2, journal=journal)
+    kept = sift(world.model(), problems, sampling, journal=journal, **how)
     told = journal.get("prefilter.jsonl.gz", 0, Score)
     assert told is not None
     right = Counter(row.id for row in told if row.correct)
     assert [p.id for p in kept] == [p.id for p in problems if right[p.id] == 1]
     assert 0 < len(kept) < 12
-    assert sift(world.model(1), problems, drawing, samples=2, journal=journal) == kept
+    assert sift(world.model(1), problems, sampling, journal=journal, **how) == kept

@@ -199,12 +199,12 @@ def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
 
 def _problems(ctx: Context[Knobs], loaded: "Loaded", split: Literal["train", "val"]) -> "tuple[Problem, ...]":
     """The problems of a split, each once, without those that cannot be asked or graded; what is dropped is counted."""
-    from posttrain.train.rl import screen
+    from posttrain.train.rl import prompts
 
     given, most = ctx.knobs, ctx.knobs.prompt_length
     own = given.train if split == "train" else given.val
     files = [own] if own else [source.file(f"{split}.jsonl") for source in ctx.inputs("data")]
-    found = screen.screen(loaded, screen.read(files, given.domains), max_prompt_length=most)
+    found = prompts.screen(loaded, prompts.read(files, given.domains), max_prompt_length=most)
     for text, count in (
         (f"prompts over {most} tokens", found.too_long),
         ("golds that fail their own grader", found.bad_golds),
@@ -218,12 +218,12 @@ def _sifted(
     ctx: Context[Knobs], loaded: "Loaded", problems: "Sequence[Problem]", method: "Method", journal: "Journal"
 ) -> "Sequence[Problem]":
     """The problems that the prefilter leaves."""
-    from posttrain.train.rl.screen import sift
+    from posttrain.train.rl.prompts import sift
 
     wanted = ctx.knobs.prefilter
     if not isinstance(wanted, choices.Samples):
         return problems
-    kept = sift(loaded, problems, method.drawing, samples=wanted.samples, journal=journal)
+    kept = sift(loaded, problems, method.drawing.sampling, samples=wanted.samples, seed=ctx.seed, journal=journal)
     ctx.note("dropped", f"train: always or never solved in {wanted.samples} samples", len(problems) - len(kept))
     return kept
 

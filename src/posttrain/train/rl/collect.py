@@ -15,7 +15,7 @@ from posttrain.models.load import Loaded
 from posttrain.models.sample import Sampling
 from posttrain.runners.rollout import Sampled, rollout, stream
 from posttrain.train.rl.choices import Keep, Resample, ZeroVariance
-from posttrain.train.rl.objective import Response
+from posttrain.train.rl.pieces import Response
 from posttrain.train.rl.prompts import Prompts
 from posttrain.train.rl.weigh import Weighed
 

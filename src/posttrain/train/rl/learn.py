@@ -23,6 +23,7 @@ from posttrain.train.rl import objective as loss
 from posttrain.train.rl import validate
 from posttrain.train.rl.collect import Drawing, collect
 from posttrain.train.rl.journal import Journal
+from posttrain.train.rl.pieces import Piece, Response, pieces
 from posttrain.train.rl.prompts import Prompts
 from posttrain.train.rl.tell import emitted, in_numbers
 from posttrain.train.rl.weigh import Weighing, weigh
@@ -127,7 +128,7 @@ class Learner:
             cap=method.weighing.cap,
             all_used=method.objective.kl is not None and method.objective.kl.place != "reward",
         )
-        cut = loss.pieces(responses, max_tokens=method.max_tokens, device=model.device)
+        cut = pieces(responses, max_tokens=method.max_tokens, device=model.device)
         fixed = self._fixed(cut)
         tallies, report = list[loss.Tally](), StepReport(loss=0.0, grad_norm=0.0, parts=0)
         for number in range(method.updates if cut else 0):
@@ -152,8 +153,8 @@ class Learner:
         kl = self.method.objective.kl
         if kl is None or kl.place != "reward":
             return None
-        flat = [loss.Response(g.prompt_ids, a.ids, a.logprobs, 0.0, 0.0) for g in groups for a in g.samples]
-        cut = loss.pieces(flat, max_tokens=self.method.max_tokens, device=self.loaded.model.device)
+        flat = [Response(g.prompt_ids, a.ids, a.logprobs, 0.0, 0.0) for g in groups for a in g.samples]
+        cut = pieces(flat, max_tokens=self.method.max_tokens, device=self.loaded.model.device)
         fixed = self._fixed(cut)
         assert fixed is not None
         total = torch.zeros(len(flat), dtype=torch.float64, device=self.loaded.model.device)
@@ -162,7 +163,7 @@ class Learner:
             total.index_add_(0, piece.of_M, of_token.double())
         return kl.beta * total.cpu().view(len(groups), -1)
 
-    def _fixed(self, cut: Sequence[loss.Piece]) -> list[Float[Tensor, " M"]] | None:
+    def _fixed(self, cut: Sequence[Piece]) -> list[Float[Tensor, " M"]] | None:
         if self.reference is None:
             return None
         of = partial(loss.fixed_logprobs, self.reference, temperature=self.method.objective.temperature)

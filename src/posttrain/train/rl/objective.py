@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from posttrain.algos import policy
 from posttrain.models.decoder import Decoder
 from posttrain.train.loop import Part
 from posttrain.train.rl.choices import Copy
+from posttrain.train.rl.pieces import Piece
 
 
 @dataclass(frozen=True)
@@ -26,71 +27,11 @@ class Objective:
     kl: Copy | None
 
 
-@dataclass(frozen=True)
-class Response:
-    """One response as the loss sees it."""
-
-    prompt_ids: tuple[int, ...]
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    advantage: float
-    share: float
-    """What one of its tokens counts; see `policy.token_share`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A micro-batch: right-padded rows, and flat over its response tokens (`_M`) what the loss needs of each."""
-
-    ids: Int[Tensor, "B T"]
-    at_M: Int[Tensor, " M"]
-    """Flat index (row · T + column) of the position that predicts the token."""
-    of_M: Int[Tensor, " M"]
-    """Which of the responses the token belongs to, by its place in what was cut."""
-    token_M: Int[Tensor, " M"]
-    old_M: Float[Tensor, " M"]
-    """Log-probability noted while sampling."""
-    advantage_M: Float[Tensor, " M"]
-    share_M: Float[Tensor, " M"]
-
-
-def pieces(responses: Sequence[Response], *, max_tokens: int, device: torch.device) -> list[Piece]:
-    """Cut responses, by like length, into micro-batches of at most `max_tokens` tokens with padding."""
-    width = [len(r.prompt_ids) + len(r.ids) for r in responses]
-    cut: list[list[int]] = []
-    for number in sorted(range(len(responses)), key=lambda i: width[i]):
-        if cut and (len(cut[-1]) + 1) * width[number] <= max_tokens:
-            cut[-1].append(number)
-        else:
-            cut.append([number])
-    return [_piece(numbers, [responses[i] for i in numbers], device) for numbers in cut]
-
-
-def _piece(numbers: Sequence[int], rows: Sequence[Response], device: torch.device) -> Piece:
-    width = max(len(r.prompt_ids) + len(r.ids) for r in rows)
-    padded = [[*r.prompt_ids, *r.ids] + [0] * (width - len(r.prompt_ids) - len(r.ids)) for r in rows]
-    lengths = torch.tensor([len(r.ids) for r in rows])
-    before = [row * width + len(r.prompt_ids) - 1 for row, r in enumerate(rows)]
-    at = [start + i for start, r in zip(before, rows, strict=True) for i in range(len(r.ids))]
-
-    def each(values: Sequence[float] | Sequence[int]) -> Tensor:
-        return torch.tensor(values).repeat_interleave(lengths).to(device)
-
-    return Piece(
-        ids=torch.tensor(padded, device=device),
-        at_M=torch.tensor(at, device=device),
-        of_M=each(numbers),
-        token_M=torch.tensor([token for r in rows for token in r.ids], device=device),
-        old_M=torch.tensor([x for r in rows for x in r.logprobs], device=device),
-        advantage_M=each([r.advantage for r in rows]),
-        share_M=each([r.share for r in rows]),
-    )
-
-
 def token_logprobs(model: Decoder, piece: Piece, *, temperature: float) -> Float[Tensor, "M V"]:
     """log softmax of logits over temperature where response tokens are predicted; the head runs only there."""
-    hidden = model.hidden(piece.ids).flatten(0, 1).index_select(0, piece.at_M)
-    return (model.head(hidden) / temperature).log_softmax(-1)
+    hidden = model.hidden(piece.ids, segments=piece.segments, positions=piece.positions, prefix=piece.prefix)
+    read = hidden.flatten(0, 1).index_select(0, piece.at_M)
+    return (model.head(read) / temperature).log_softmax(-1)
 
 
 def taken(logprobs_MV: Float[Tensor, "M V"], piece: Piece) -> Float[Tensor, " M"]:
