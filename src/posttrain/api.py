@@ -41,8 +41,11 @@ from posttrain.store.run import Run, at, existing, locate
 WORK = "posttrain.api:work"
 """What executors call, in a process of its own for every node."""
 
-WARM = ("torch", "posttrain.models.load", "posttrain.runners.rollout")
-"""What the warm worker imports before it forks: what most nodes need and what takes long. It starts no thread."""
+WARM = ("torch", "torch._dynamo", "posttrain.models.load", "posttrain.runners.rollout")
+"""What the warm worker imports before it forks: what most nodes need and what takes long. It starts no thread.
+
+torch imports `torch._dynamo` by itself at the first model: one CPU-second that every node would pay.
+"""
 
 Watch = Callable[[Record], None]
 """Hears of every ledger record while a run is on."""
