@@ -7,7 +7,9 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from posttrain.algos import lm
 from posttrain.data.pack import Batch, Example, micro_batches
@@ -15,6 +17,9 @@ from posttrain.models.decoder import Decoder
 from posttrain.train import loop, optim
 from posttrain.train.material import Material
 from posttrain.train.state import Keeper
+
+ROUND = 256
+"""The head runs at a multiple of so many positions: a CPU keeps prepared kernels for every number it has seen."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,16 @@ class Draw:
 
 def share(model: Decoder, batch: Batch, count: int) -> Tensor:
     """This micro-batch's share of the mean loss over `count` target tokens; the head runs where it predicts."""
-    return lm.mean_nll(_logits(model, batch), batch.ids[batch.targets], count=count)
+    return lm.mean_nll(target_logits(model, batch), batch.ids[batch.targets], count=count)
 
 
-def _logits(model: Decoder, batch: Batch) -> Tensor:
+def target_logits(model: Decoder, batch: Batch) -> Float[Tensor, "N V"]:
+    """Logits at the positions that predict a target, in row-major order."""
+    at = lm.predicting(batch.targets)
+    count = len(at)
+    at = functional.pad(at, (0, -count % ROUND))
     hidden = model.hidden(batch.ids, segments=batch.segments, positions=batch.positions)
-    return model.head(hidden.flatten(0, 1).index_select(0, lm.predicting(batch.targets)))
+    return model.head(hidden.flatten(0, 1).index_select(0, at))[:count]
 
 
 def parts(model: Decoder, batches: Sequence[Batch]) -> list[loop.Part]:
@@ -73,7 +82,7 @@ def mean_loss(model: Decoder, examples: Sequence[Example], *, max_tokens: int) -
     window = max(len(example.ids) for example in examples)
     for batch in micro_batches(examples, max_tokens=max_tokens, packing=False, window=window):
         on = batch.to(model.device)
-        total += lm.nll(_logits(model, on), on.ids[on.targets]).double().sum().item()
+        total += lm.nll(target_logits(model, on), on.ids[on.targets]).double().sum().item()
         count += batch.target_count
     return total / count
 
