@@ -46,7 +46,7 @@ data = "prepare"
 
 [resources]
 compute = "fp32"
-memory = 1000
+device = "cpu"
 
 [profile.tiny.stage]
 specialist.steps = 9
@@ -95,7 +95,7 @@ def test_shorthand_stands_for_inputs(recipe):
 
 def test_resources_of_a_stage_lie_over_those_of_the_recipe(recipe):
     resources = recipe().stages["specialist"].resources
-    assert (resources.cpus, resources.compute, resources.memory) == (2, "fp32", 1000)
+    assert (resources.cpus, resources.compute, resources.device) == (2, "fp32", "cpu")
     assert recipe(sets=["resources.compute=bf16"]).stages["base"].resources.compute == "bf16"
 
 

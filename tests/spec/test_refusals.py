@@ -158,9 +158,9 @@ STAGE_NAMES = "Known: base, prepare, train."
             '  Known: macos, cuda, nodejs, llama.cpp.  Did you mean "macos"?',
         ),
         (
-            "resources.gpu = 1",
-            "toy.toml: stage.train.resources.gpu is not a resource.\n"
-            '  Known: device, cpus, memory, gpus, workers, compute, sampler, rate_tier.  Did you mean "gpus"?',
+            "resources.cpu = 1",
+            "toy.toml: stage.train.resources.cpu is not a resource.\n"
+            '  Known: device, cpus, compute.  Did you mean "cpus"?',
         ),
     ],
 )

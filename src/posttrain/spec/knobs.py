@@ -83,15 +83,5 @@ class Resources(Closed):
     """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
     cpus: int = 1
     """Cores a node claims; torch uses that many threads."""
-    memory: int | None = None
-    """Bytes a node may use; none: unlimited."""
-    gpus: int = 0
-    """Accelerators a node claims."""
-    workers: int = 1
-    """Processes inside one node."""
     compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """The number format of matrix products; weights keep the knob `precision`."""
-    sampler: Literal["own", "vllm", "server"] = "own"
-    """What draws token ids."""
-    rate_tier: str = "auto"
-    """Key of the rates file that prices this machine."""
+    """The number format of matrix products; weights stay fp32."""
