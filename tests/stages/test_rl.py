@@ -16,6 +16,7 @@ from posttrain.models.load import save
 from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.stage import Foreseen
 from posttrain.stages import rl
+from posttrain.train.rl import choices
 
 SMALL: dict[str, Any] = {
     "steps": 2,
@@ -193,6 +194,17 @@ def test_defaults_are_those_of_the_specification():
     assert (knobs.max_seq_length, knobs.prompt_length, knobs.cap) == (4096, 1024, 3072)
     assert (knobs.train, knobs.val, knobs.updates_per_rollout) == (None, None, 1)
     assert knobs.reference.model_dump() == {"type": "copy", "beta": 0.01, "estimator": "k1", "place": "advantage"}
-    assert rl.estimate(rl.Knobs(steps=2, prompts=3, group=4, max_seq_length=100), {}).remarks == (
-        "24 rollouts, at most 1800 tokens",
-    )
+
+
+def test_the_plan_says_tokens_and_what_the_reference_takes():
+    """S-D7: the estimate follows the model back to its preset; a copy of the weights is named and counted."""
+    base = Foreseen("base", "base", {"id": "tiny:base"}, {})
+    fuse = Foreseen("fuse", "fuse", {}, {}, inputs={"models": (base,)})
+    few = rl.Knobs(steps=2, prompts=3, group=4, max_seq_length=100)
+    near = rl.estimate(few, {"model": (fuse,)})
+    free = rl.estimate(few.model_copy(update={"reference": choices.NoReference()}), {"model": (fuse,)})
+    assert near.tokens == 24 * 75 and near.remarks[0] == "24 rollouts of at most 75 tokens"
+    assert near.memory is not None and free.memory is not None
+    assert near.memory - free.memory == pytest.approx(4 * 0.85e6, rel=0.1)
+    assert "second copy" in near.remarks[1] and len(free.remarks) == 1
+    assert rl.estimate(few, {}).memory is None

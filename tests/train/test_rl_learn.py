@@ -53,13 +53,17 @@ class Run:
         self.loaded, self.folder, self.method = world.model(), folder, method(**changes)
         self.reference = deepcopy(self.loaded.model).requires_grad_(False) if self.method.objective.kl else None
         journal, keeper = Journal(folder / "journal"), Keeper(folder / "state", every=every)
-        hooks = learn.Hooks(emit or self._emit, lambda done, total, unit: None, journal, keeper)
+        self.spent = 0
+        hooks = learn.Hooks(emit or self._emit, lambda done, total, unit: None, self._spend, journal, keeper)
         problems = world.problems(20) + world.problems(20, "geometry")
         prompts = Prompts(problems, domains=("algebra", "geometry"), seed=1)
         self.learner = learn.Learner(self.loaded, prompts, self.method, hooks, reference=self.reference)
 
     def _emit(self, **numbers: Any) -> None:
         self.told.append(json.loads(json.dumps(numbers)))
+
+    def _spend(self, tokens: int) -> None:
+        self.spent += tokens
 
     def learn(self) -> "Run":
         self.chosen = self.learner.learn()
@@ -204,6 +208,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, at, every):
     assert same_weights(resumed, whole)
     assert resumed.bytes() == whole.bytes()
     assert resumed.chosen == whole.chosen
+
+
+def test_tokens_are_counted_as_they_are_spent(plain):
+    """S-A13: what is spent is what was generated; rates are measured apart from every file."""
+    steps = rows.read_all(plain.folder / STEPS, RlStep)
+    assert plain.spent == sum(row.generated_tokens for row in steps) > 0
+    measured = plain.learner.clock.measured()
+    assert measured.keys() >= {"generate_s", "train_s", "validate_s", "generate_tokens_per_s", "train_tokens_per_s"}
 
 
 def test_equal_runs_write_equal_bytes(plain, tmp_path):

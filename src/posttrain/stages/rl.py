@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from posttrain.data.records import Problem
     from posttrain.models.decoder import Decoder
     from posttrain.models.load import Loaded
+    from posttrain.models.size import Size
     from posttrain.train.rl.journal import Journal
     from posttrain.train.rl.learn import Learner, Method
 
@@ -145,9 +147,39 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
 
 
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
-    """Tokens at most: every rollout up to the cap."""
-    most = knobs.steps * knobs.prompts * knobs.group * knobs.cap
-    return Estimate(remarks=(f"{knobs.steps * knobs.prompts * knobs.group} rollouts, at most {most} tokens",))
+    """Tokens at most, every rollout up to the cap; memory of training, sampling and the reference."""
+    rollouts = knobs.steps * knobs.prompts * knobs.group
+    remarks = [f"{rollouts} rollouts of at most {knobs.cap} tokens"]
+    size = _size(inputs.get("model", ()))
+    if size is None:
+        return Estimate(tokens=rollouts * knobs.cap, remarks=tuple(remarks))
+    memory = size.training_bytes(knobs.micro_batch_tokens, window=knobs.max_seq_length)
+    memory += size.cache_bytes(knobs.max_seq_length * min(256, knobs.prompts * knobs.group))
+    if isinstance(knobs.reference, choices.Copy):
+        held = size.weight_bytes()
+        memory += held
+        remarks.append(
+            f"the reference is a second copy of the weights, {held / 2**20:.0f} MiB; reference = none has none"
+        )
+    return Estimate(tokens=rollouts * knobs.cap, memory=memory, remarks=tuple(remarks))
+
+
+def _size(models: tuple[Foreseen, ...]) -> "Size | None":
+    """The size of the model to come: of its folder, or of the preset or folder it goes back to."""
+    from posttrain.models.config import read_config
+    from posttrain.models.presets import presets
+    from posttrain.models.size import size_of
+
+    while models:
+        first = models[0]
+        name = str(first.knobs.get("id")) if first.kind == "base" else ""
+        folder = first.artifact.path if first.artifact is not None else Path(name)
+        if (folder / "config.json").is_file():
+            return size_of(read_config(folder))
+        if name in presets():
+            return size_of({**presets()[name].config, "vocab_size": presets()[name].tokenizer.size})
+        models = first.inputs.get("model") or first.inputs.get("models") or ()
+    return None
 
 
 def run(ctx: Context[Knobs]) -> Outcome:
@@ -172,7 +204,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     for name in learn.FILES:
         learner.hooks.journal.join(name, ctx.out / name)
     made = Artifact(node="", type=MAKES, path=ctx.out, digest="")
-    return Outcome(measure(made, knobs), {f"{name}_s": seconds for name, seconds in learner.clock.seconds.items()})
+    return Outcome(measure(made, knobs), learner.clock.measured())
 
 
 def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
@@ -193,7 +225,13 @@ def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
             where="rl data",
             remedy="Give more problems, a longer max_prompt_length, or fewer prompts per step.",
         )
-    hooks = Hooks(emit=ctx.emit, progress=ctx.progress, journal=journal, keeper=Keeper(ctx.scratch / "state"))
+    hooks = Hooks(
+        emit=ctx.emit,
+        progress=ctx.progress,
+        spend=lambda tokens: ctx.spend(tokens=tokens),
+        journal=journal,
+        keeper=Keeper(ctx.scratch / "state"),
+    )
     return Learner(loaded, prompts, method, hooks, reference=_reference(ctx, loaded))
 
 

@@ -67,16 +67,19 @@ class Hooks:
 
     emit: Callable[..., None]
     progress: Callable[[int, int, str], None]
+    spend: Callable[[int], None]
+    """Counts generated tokens; may stop the run, which can then be resumed."""
     journal: Journal
     keeper: Keeper
 
 
 class Clock:
-    """Seconds of this process in each part of the loop."""
+    """Seconds and tokens of this process in each part of the loop."""
 
     def __init__(self) -> None:
         """Start at nothing."""
         self.seconds: dict[str, float] = defaultdict(float)
+        self.tokens: dict[str, int] = defaultdict(int)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -86,6 +89,13 @@ class Clock:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - start
+
+    def measured(self) -> dict[str, float]:
+        """Seconds of every part, and tokens per second where a part has tokens."""
+        rates = {
+            f"{name}_tokens_per_s": n / self.seconds[name] for name, n in self.tokens.items() if self.seconds[name]
+        }
+        return {f"{name}_s": seconds for name, seconds in self.seconds.items()} | rates
 
 
 @dataclass(eq=False)
@@ -116,6 +126,9 @@ class Learner:
             self.hooks.progress(step + 1, method.steps, "steps")
             with self.clock.part("save"):
                 keeper.keep(step + 1, model, optimiser, last=step + 1 == method.steps)
+            self.clock.tokens["generate"] += row.generated_tokens
+            self.clock.tokens["train"] += row.trained_tokens * method.updates
+            self.hooks.spend(row.generated_tokens)
         return self._choose()
 
     def _step(self, step: int, optimiser: Optimiser) -> RlStep:
