@@ -58,6 +58,26 @@ def test_a_second_run_that_keeps_everything_keeps_the_story(tmp_path):
     assert {node.state for node in view.nodes.values()} == {"kept"}
     assert (base.reasons, base.ran_because, base.took("wall_s")) == (("nothing changed",), ("never made",), 204.0)
     assert len(view.steps["base"]) == 600
+    assert view.took == pytest.approx(702.4)
+
+
+def test_time_adds_up_over_resumes_and_not_between_them(tmp_path):
+    """S-A13: what every working invocation took, added; the pause between them is not time spent."""
+    records = [
+        (100.0, "run_started", {}),
+        (110.0, "node_started", {"node": "base", "fingerprint": "f"}),
+        (160.0, "progress", {"node": "base", "done": 1, "total": 2}),
+        (900.0, "run_started", {}),
+        (901.0, "node_started", {"node": "base", "fingerprint": "f"}),
+        (930.0, "run_finished", {"code": 0}),
+        (999.0, "run_started", {}),
+        (999.5, "run_finished", {"code": 3}),
+    ]
+    (tmp_path / "recipe.json").write_text("{}")
+    lines = [json.dumps({"t": t, "event": event, **fields}) for t, event, fields in records]
+    (tmp_path / "ledger.jsonl").write_text("\n".join(lines) + "\n")
+    view = read(tmp_path)
+    assert (view.started, view.took, view.exit_code) == (100.0, 90.0, 3)
 
 
 def test_a_killed_run_says_that_it_did_not_end(tmp_path):
@@ -69,7 +89,7 @@ def test_a_killed_run_says_that_it_did_not_end(tmp_path):
     with (folder / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"t": 1, "event": "run_fini')
     view = read(folder)
-    assert view.exit_code is None and view.finished is None
+    assert view.exit_code is None
     assert (view.nodes["base"].state, view.nodes["base"].progress) == ("running", "30 of 700 steps")
     assert view.nodes["fuse"].state == "waiting"
 

@@ -17,6 +17,8 @@ Record = Mapping[str, Any]
 
 EVERY = 20.0
 """Seconds between two lines on the progress of one node in a log."""
+WIDEST = 120
+"""Characters of a line's text; the ledger has it whole."""
 _WATCHED = ("reward", "loss", "pass@1")
 """The number of a step that is shown, the first that there is."""
 
@@ -125,7 +127,8 @@ def told_of(record: Record, width: int = 0) -> str:
         return ""
     word, text = told
     about = f"{wording.line(node):{width}}  " if node else ""
-    return f"{word:8}{about}{wording.line(text)}".rstrip()
+    shown = wording.line(text)
+    return f"{word:8}{about}{shown if len(shown) <= WIDEST else shown[: WIDEST - 1] + '…'}".rstrip()
 
 
 def reached(record: Record) -> str:

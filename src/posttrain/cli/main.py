@@ -111,7 +111,7 @@ def _close(finished: "Finished", *, as_json: bool) -> None:
     if as_json:
         _say({**publish.plain(view), "resume": finished.resume, "report": str(page)})
     else:
-        _say(tables.ended(view, finished, page))
+        _say("\n" + tables.ended(view, finished, page))
 
 
 @app.command()

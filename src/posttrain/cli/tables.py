@@ -246,7 +246,7 @@ def learned(table: Learning) -> str:
                 one.of,
                 *_figure(one.gain, sign=True),
                 "; ".join(wording.condition(v.condition) for v in one.verdicts),
-                "; ".join(f"{_said(v)}" for v in one.verdicts) or one.state,
+                "; ".join(_said(v) for v in one.verdicts) or "not judged",
             )
             for one in table.comparisons
         ]

@@ -115,7 +115,7 @@ def _dots(table: Learning) -> Mapping[Any, Markup]:
             m = row.scores.get(k)
             found[row.exam, k] = _drawn(plot.dot(m.value, m.low, m.high, span=span)) if m else Markup("")
     ends = [end for one in table.comparisons if one.gain for end in (one.gain.low, one.gain.high) if end is not None]
-    reach = max((abs(end) for end in ends), default=0.1)
+    reach = max((abs(end) for end in ends), default=0.0) or 0.1
     for one in table.comparisons:
         m = one.gain
         drawn = plot.dot(m.value, m.low, m.high, span=(-reach, reach), bound=one.bound) if m else ""

@@ -5,6 +5,7 @@ pools them: the mean weighted by problems, its interval the members' half-widths
 domains' problems are disjoint.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,6 @@ class Comparison:
     """What was compared: `pass@1`."""
     gain: Metric | None
     verdicts: tuple[Verdict, ...]
-    state: str
 
     @property
     def bound(self) -> float | None:
@@ -150,10 +150,19 @@ def _comparison(view: View, node: NodeView) -> Comparison:
     verdicts = view.judged(node.id)
     names = [_side(node, role) for role in ("before", "after")]
     label = f"{names[0]} → {names[1]}" if all(names) else node.stage
-    metric, k = str(node.knobs.get("metric", "pass@1")), node.knobs.get("k")
-    of = f"pass@{k}" if metric == "pass@k" and k else metric
     label = f"{label}, {node.member}" if node.member else label
-    return Comparison(node.id, label, of, node.metrics.get("gain"), verdicts, node.state)
+    return Comparison(node.id, label, _compared(node), node.metrics.get("gain"), verdicts)
+
+
+def _compared(node: NodeView) -> str:
+    """The score that was compared: `pass@8`; its K stands in the artifact's report where the recipe leaves it open."""
+    metric, k = str(node.knobs.get("metric", "pass@1")), node.knobs.get("k")
+    if metric == "pass@k" and k is None and node.folder is not None:
+        try:
+            k = json.loads((node.folder / "report.json").read_text("utf-8"))["k"]
+        except (OSError, ValueError, KeyError, TypeError):
+            k = None
+    return f"pass@{k}" if metric == "pass@k" and k else metric
 
 
 def _side(node: NodeView, role: str) -> str:

@@ -53,7 +53,7 @@ def plain(view: View) -> dict[str, Any]:
         "code": view.exit_code,
         "outcome": asdict(outcome(view)),
         "started": view.started,
-        "finished": view.finished,
+        "took": view.took,
         "environment": dict(view.environment),
         "settings": [asdict(setting) for setting in view.settings],
         "nodes": [_node(view, id) for id in view.nodes],

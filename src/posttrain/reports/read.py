@@ -17,6 +17,17 @@ Record = Mapping[str, Any]
 
 
 @dataclass
+class _Invocation:
+    """One `posttrain run`."""
+
+    began: Record
+    until: float
+    code: int | None = None
+    worked: bool = False
+    """Whether it started a node."""
+
+
+@dataclass
 class _Told:
     """What the ledger says, folded in order; a later record replaces an earlier one."""
 
@@ -28,16 +39,23 @@ class _Told:
     progress: dict[str, str] = field(default_factory=dict[str, str])
     steps: dict[tuple[str, str], dict[Any, STEP]] = field(default_factory=dict[tuple[str, str], dict[Any, STEP]])
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
-    last: dict[str, Record] = field(default_factory=dict[str, Record])
-    """The last record of each event that concerns the run."""
+    invocations: list[_Invocation] = field(default_factory=list["_Invocation"])
 
     def run_started(self, record: Record) -> None:
         """A new invocation: what it says counts."""
-        self.last = {"run_started": record}
+        self.invocations.append(_Invocation(record, float(record["t"])))
 
     def run_finished(self, record: Record) -> None:
         """How the invocation ended."""
-        self.last["run_finished"] = record
+        if self.invocations:
+            self.invocations[-1].code = record.get("code")
+
+    def time(self, record: Record) -> None:
+        """The last that was heard of an invocation."""
+        if self.invocations and record["event"] != "run_started":
+            now = self.invocations[-1]
+            now.until = float(record.get("t", now.until))
+            now.worked = now.worked or record["event"] == "node_started"
 
     def plan_(self, record: Record) -> None:
         """What was decided, node by node."""
@@ -123,6 +141,7 @@ def fold(records: Iterable[Record]) -> _Told:
         "verdict": told.verdict,
     }
     for record in records:
+        told.time(record)
         reader = readers.get(str(record["event"]))
         if reader is not None:
             reader(record)
@@ -135,7 +154,8 @@ def read(folder: Path) -> View:
     resolved = cast(dict[str, Any], json.loads(run.recipe.read_text("utf-8")))
     stages = cast(dict[str, Record], resolved.get("stage", {}))
     told = fold(ledger.read(run.ledger))
-    began, ended = told.last.get("run_started", {}), told.last.get("run_finished", {})
+    worked = [one for one in told.invocations if one.worked] or told.invocations[-1:]
+    last = told.invocations[-1] if told.invocations else None
     nodes = {id: _node(run, id, told) for id, entry in told.plan.items() if _stage(entry) in stages}
     return View(
         folder=folder,
@@ -147,10 +167,10 @@ def read(folder: Path) -> View:
         edges=_edges(nodes, stages),
         verdicts=tuple(v for id in nodes for (node, _), v in told.verdicts.items() if node == id),
         steps={id: found for id, node in nodes.items() if (found := _steps(told, node))},
-        exit_code=ended.get("code"),
-        started=began.get("t"),
-        finished=ended.get("t"),
-        environment=cast(Record, began.get("environment") or {}),
+        exit_code=last.code if last else None,
+        started=float(worked[0].began["t"]) if worked else None,
+        took=sum(one.until - float(one.began["t"]) for one in worked) if worked else None,
+        environment=cast(Record, worked[-1].began.get("environment") or {}) if worked else {},
     )
 
 

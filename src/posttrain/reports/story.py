@@ -66,7 +66,6 @@ def unsettled(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
 def facts(view: View) -> tuple[tuple[str, str], ...]:
     """Recipe, machine and date, as the ledger has them."""
     states = Counter(node.state for node in view.nodes.values())
-    took = view.finished - view.started if view.started is not None and view.finished is not None else None
     machine = view.environment
     named = [str(machine[key]) for key in ("processor", "platform", "device") if machine.get(key)]
     cores = [f"{machine['cores']} cores"] if machine.get("cores") else []
@@ -75,7 +74,7 @@ def facts(view: View) -> tuple[tuple[str, str], ...]:
         ("Profiles", " + ".join(view.profiles) or "none"),
         ("Seed", wording.UNKNOWN if view.seed is None else str(view.seed)),
         ("Started", wording.moment(view.started)),
-        ("Took", wording.seconds(took)),
+        ("Took", wording.seconds(view.took)),
         ("Nodes", ", ".join(f"{number} {state}" for state, number in states.items()) or "none"),
         ("Machine", ", ".join([*named, *cores]) or wording.UNKNOWN),
         ("Versions", ", ".join(versions) or wording.UNKNOWN),
@@ -153,11 +152,10 @@ def _tokens(node: NodeView) -> float | None:
 
 def timing(view: View) -> str:
     """Where the time went, in a sentence."""
-    took = view.finished - view.started if view.started is not None and view.finished is not None else None
     peaks = [peak for node in view.nodes.values() if (peak := node.took("peak_memory")) is not None]
     return (
         f"Nodes together: {wording.seconds(view.total('wall_s'))} of wall time, "
-        f"{wording.seconds(view.total('cpu_s'))} of CPU time. The last invocation took {wording.seconds(took)}. "
+        f"{wording.seconds(view.total('cpu_s'))} of CPU time. The run took {wording.seconds(view.took)}. "
         f"Most memory of one node: {wording.size(max(peaks, default=None))}."
     )
 

@@ -117,9 +117,11 @@ class View:
     exit_code: int | None
     """None: the last invocation did not say how it ended."""
     started: float | None
-    finished: float | None
+    """When the first invocation that made something began; Unix seconds."""
+    took: float | None
+    """Seconds of all invocations that made something; one that keeps everything adds nothing."""
     environment: Mapping[str, Any]
-    """The machine of the last invocation, as recorded."""
+    """The machine of the last of them, as recorded."""
 
     @property
     def stages(self) -> tuple[str, ...]:

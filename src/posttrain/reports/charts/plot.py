@@ -141,9 +141,9 @@ def _line(frame: _Frame, one: Series, i: int) -> str:
 def _names_above(frame: _Frame, series: Sequence[Series]) -> str:
     """Names over the stretch of each line, with a rule where one ends and the next begins."""
     parts: list[str] = []
-    for i, one in enumerate(series):
-        x = frame.at(min(x for x, _ in one.points), 0)[0]
-        room = int((frame.at(max(x for x, _ in one.points), 0)[0] - x) / 6) + 4
+    starts = [frame.at(min(x for x, _ in one.points), 0)[0] for one in series]
+    for i, (one, x, end) in enumerate(zip(series, starts, [*starts[1:], frame.right + 40], strict=True)):
+        room = int((end - x) / 6)
         if i:
             parts.append(f'<path class="grid" d="M{x:.1f} 8V{frame.bottom:g}"/>')
         parts.append(f'<text class="name s{i % COLOURS + 1}" x="{x + 4:.1f}" y="14">{text(one.name[:room])}</text>')
