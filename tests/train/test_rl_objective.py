@@ -9,6 +9,7 @@ import torch
 
 import rl_world as world
 from posttrain.algos import policy
+from posttrain.models.kernels import attention
 from posttrain.train.rl import choices, objective
 from posttrain.train.rl.objective import Objective
 from posttrain.train.rl.pieces import SHARED, Response, pieces
@@ -110,6 +111,16 @@ def test_no_split_changes_loss_or_gradient(model, max_tokens, shared):
     assert torch.allclose(parts[1], whole[1], atol=1e-9)
     for name in ("kl", "entropy", "logprob_gap"):
         assert parts[2].mean(name) == pytest.approx(whole[2].mean(name), abs=1e-9)
+
+
+def test_the_fused_attention_sees_the_same(model, monkeypatch):
+    """A shared prompt gives the same loss and gradient where attention keeps no probabilities (accelerators)."""
+    rows, what = responses(), how()
+    short = loss_and_gradient(model, rows, what)
+    monkeypatch.setattr(attention, "SHORT", 0)
+    long = loss_and_gradient(model, rows, what)
+    assert long[0] == pytest.approx(short[0], abs=1e-9)
+    assert torch.allclose(long[1], short[1], atol=1e-9)
 
 
 @pytest.mark.parametrize("shared", [0, SHARED])
