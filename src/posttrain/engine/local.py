@@ -86,6 +86,9 @@ class LocalExecutor:
 
     def close(self, *, grace: float = GRACE) -> None:
         """End whatever still runs, TERM first, and the worker."""
+        if self._worker is not None and not any(running.pid for running in self._running.values()):
+            self._worker.kill()
+            self._running.clear()
         for node in self._running:
             self._say(do="signal", task=node, signal=signal.SIGTERM)
         patience = time.monotonic() + grace
