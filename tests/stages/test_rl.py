@@ -1,5 +1,7 @@
 """The kind `rl`: what it refuses, what it writes, what its gates judge."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import posttrain
 import rl_world as world
 import support
 from posttrain import stages
@@ -80,6 +83,27 @@ def test_two_runs_write_the_same_bytes(tmp_path, inputs):
         digests.add(support.folder_digest(ctx.out))
     assert len(digests) == 1
     assert [support.folder_digest(a.path) for role in inputs.values() for a in role] == before
+
+
+def stage_in_a_process(root: str, base: str, data: str, length: int) -> str:
+    """One run, with its own window and data; the digest of what it made."""
+    given = {"model": (support.artifact(Path(base), "model"),), "data": (support.artifact(Path(data), "data"),)}
+    ctx = context(Path(root), given, max_seq_length=length, steps=1)
+    rl.run(ctx)
+    return support.folder_digest(ctx.out)
+
+
+def test_runs_side_by_side_are_those_alone_and_leave_the_code_alone(tmp_path, inputs):
+    """S-A4: two runs at once, other windows and data, make what each makes alone; no byte of the package changes."""
+    code = {path: path.read_bytes() for path in Path(posttrain.__file__).parent.rglob("*.py")}
+    base = str(inputs["model"][0].path)
+    runs = [(base, str(data.path), length) for data, length in zip(inputs["data"], (56, 60), strict=True)]
+    alone = [stage_in_a_process(str(tmp_path / f"alone-{i}"), *run) for i, run in enumerate(runs)]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        beside = [pool.submit(stage_in_a_process, str(tmp_path / f"beside-{i}"), *run) for i, run in enumerate(runs)]
+        assert [made.result() for made in beside] == alone
+    assert alone[0] != alone[1]
+    assert {path: path.read_bytes() for path in Path(posttrain.__file__).parent.rglob("*.py")} == code
 
 
 def test_metrics_are_functions_of_the_folder(tmp_path, inputs):
