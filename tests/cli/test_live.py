@@ -12,7 +12,7 @@ def record(t, event, node=None, **fields):
 
 
 STORY = [
-    record(0, "run_started"),
+    record(0, "run_started", recipe="spectrum", profiles=["tiny"], seed=17, jobs=2),
     record(0, "plan", decisions=[{"node": "prepare/algebra", "action": "keep"}, {"node": "base", "action": "run"}]),
     record(1, "node_started", "base", reasons=["knob steps: 8 → 4"], attempt=1),
     record(2, "step", "base", metrics={"step": 1, "loss": 2.345678}),
@@ -37,6 +37,7 @@ def test_a_log_has_a_line_for_what_matters():
         for event in STORY:
             live.hear(event)
     assert told == [
+        "  0:00  run     spectrum: profiles tiny, seed 17, 2 nodes at a time",
         "  0:00  plan    2 nodes: 1 run, 1 keep",
         "  0:01  start   base             knob steps: 8 → 4",
         "  0:25          base             3 of 4 steps, loss 2.346",

@@ -20,8 +20,10 @@ def test_a_run_tells_what_it_did_and_where_the_report_lies(made):
     folder, said = made
     assert said.code == 0, said
     lines = said.out.splitlines()
-    assert "plan    1 nodes: 1 run" in lines[0] and "start   prepare  nothing made yet" in lines[1]
+    assert "run     sft: profiles smoke, seed 17, " in lines[0]
+    assert "plan    1 node: 1 run" in lines[1] and "start   prepare  nothing made yet" in lines[2]
     assert any("done    prepare" in line for line in lines)
+    assert "\nsft: profiles smoke, seed 17\nSet beside the profiles: " in said.out
     assert "Passed: Every stop gate passed (exit code 0)." in said.out
     assert lines[-1] == f"Report: {folder / 'report.html'}"
     assert "prepare" in (folder / "report.html").read_text()

@@ -9,7 +9,7 @@ from posttrain.data.records import Problem, Score
 from posttrain.reports.html import page
 from posttrain.reports.read import read
 from posttrain.spec.gate import Metric
-from reports.recorded import DOMAINS, Recorder, share, spectrum
+from reports.recorded import DOMAINS, Recorder, refused, share, spectrum
 
 HOSTILE = "</pre></title><script>alert('x')</script><img src=x onerror=\"go()\">\u202etxt\x1b[31m\x00 & `q` {{ 7*7 }}"
 VOID = {"meta", "path", "rect", "circle", "br"}
@@ -179,3 +179,13 @@ def test_a_gate_without_evidence_says_why(tmp_path):
     )
     text = page(read(recorder.finish(code=3)))
     assert "the folder is empty" in text and "Inconclusive" in text and "ulp_gap ≤ 1" in text
+
+
+def test_the_headline_names_what_stopped_the_run(tmp_path):
+    """S-A8: the cause stands at the top, of a failed node or of a refused gate."""
+    folder = refused(tmp_path / "refused")
+    assert "A gate refused (exit code 1). Gate final of gain_rl: " in page(read(folder))
+    recorder = Recorder(tmp_path / "failed")
+    recorder.node("base", "base", {})
+    recorder.events.append(("node_failed", "base", {"code": 7, "what": "the loss is nan", "where": "step 3"}))
+    assert "A stage failed (exit code 7). base failed: step 3: the loss is nan" in page(read(recorder.finish(code=7)))

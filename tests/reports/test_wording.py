@@ -43,7 +43,7 @@ def test_numbers_as_they_are_read():
     assert wording.signed(-0.02) == "\u22120.020" and wording.signed(0.073) == "+0.073"
     assert wording.number(12345.0) == "12\u2009345" and wording.number(-0.00012345) == "\u22120.0001234"
     assert wording.number(float("nan")) == "not a number"
-    assert [wording.seconds(s) for s in (0.44, 11.6, 252, 7500)] == ["0.4 s", "12 s", "4 min 12 s", "2 h 05 min"]
+    assert [wording.seconds(s) for s in (0.44, 11.6, 252, 7500)] == ["0.44 s", "12 s", "4 min 12 s", "2 h 05 min"]
     assert [wording.size(s) for s in (312, 4200, 1.3e9)] == ["312 B", "4.1 KiB", "1.2 GiB"]
     assert wording.condition("at_least -0.08") == "≥ \u22120.08"
     assert wording.moment(1_795_000_000) == "2026-11-18 11:06 UTC"

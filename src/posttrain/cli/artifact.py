@@ -64,7 +64,7 @@ def verified(folder: Path, damages: Mapping[str, tuple[str, ...]]) -> tuple[str,
     """What `verify` found, and the exit code."""
     broken = [(node, damage) for node, found in damages.items() for damage in found]
     if broken:
-        return f"{folder}: {len(broken)} damages in {len(damages)} artifacts.\n{columns(broken)}", Mismatch.code
+        return f"{folder}: {wording.counted(len(broken), 'damage')}.\n{columns(broken)}", Mismatch.code
     return f"{folder}: every digest of {len(damages)} artifacts holds.", PASS
 
 

@@ -90,9 +90,9 @@ class Bars(Live):
         """Draw on standard output."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._bars: Progress = Progress(
-            TextColumn("{task.description}"), BarColumn(32), TextColumn("{task.fields[told]}"), TimeElapsedColumn()
-        )
+        told = TextColumn("{task.fields[told]}")
+        columns = (TextColumn("{task.description}"), BarColumn(32), told, TimeElapsedColumn())
+        self._bars: Progress = Progress(*columns, refresh_per_second=4)
         self._lines = Lines(self._above)
         self._tasks: dict[str, TaskID] = {}
         self._bars.start()
@@ -142,10 +142,17 @@ def watched(metrics: Record) -> str:
     return f", {name} {wording.number(float(metrics[name]))}" if name else ""
 
 
+def _began(record: Record) -> tuple[str, str]:
+    profiles = " + ".join(record.get("profiles") or ()) or "none"
+    jobs = record.get("jobs", 1)
+    at_a_time = f"{wording.counted(jobs, 'node')} at a time"
+    return "run", f"{record.get('recipe')}: profiles {profiles}, seed {record.get('seed')}, {at_a_time}"
+
+
 def _plan(record: Record) -> tuple[str, str]:
     actions = [decision["action"] for decision in record["decisions"]]
     said = ", ".join(f"{actions.count(a)} {a}" for a in ("run", "maybe", "keep", "blocked") if a in actions)
-    return "plan", f"{len(actions)} nodes: {said}"
+    return "plan", f"{wording.counted(len(actions), 'node')}: {said}"
 
 
 def _started(record: Record) -> tuple[str, str]:
@@ -179,6 +186,7 @@ def _noted(record: Record) -> tuple[str, str]:
 
 
 _READERS: Mapping[str, Callable[[Record], tuple[str, str] | None]] = {
+    "run_started": _began,
     "plan": _plan,
     "node_started": _started,
     "node_finished": _finished,

@@ -41,7 +41,10 @@ def checked(found: "Checked") -> str:
     """That a recipe holds, and what is in it."""
     graph = found.graph
     stages = len({node.stage for node in graph.nodes.values()})
-    said = [f"{_title(found.recipe)}: sound.", f"{stages} stages, {len(graph.nodes)} nodes."]
+    said = [
+        f"{_title(found.recipe)}: sound.",
+        f"{wording.counted(stages, 'stage')}, {wording.counted(len(graph.nodes), 'node')}.",
+    ]
     return "\n".join([" ".join(said), *_off_and_unused(graph.off, found.recipe.unused)])
 
 
@@ -135,15 +138,15 @@ def _sums(plan: "Plan") -> str:
         f"{actions.count(action)} {action}" for action in ("run", "maybe", "keep", "blocked") if action in actions
     )
     if plan.idle:
-        return f"{len(actions)} nodes: nothing to do, all are kept."
+        return f"{wording.counted(len(actions), 'node')}: nothing to do, all are kept."
     total = plan.total
     cost = [f"{wording.seconds(total.seconds)} one after another"] if total.seconds is not None else []
     cost += [f"{wording.count(total.tokens)} tokens"] if total.tokens is not None else []
     cost += [f"{wording.size(total.memory)} memory"] if total.memory is not None else []
     cost += [f"{wording.size(total.disk)} disk"] if total.disk is not None else []
-    unknown = f" The time of {len(plan.unknown)} nodes (?) is not known." if plan.unknown else ""
+    unknown = f" The time of {wording.counted(len(plan.unknown), 'node')} (?) is not known." if plan.unknown else ""
     expected = f" Expected: {', '.join(cost)}." if cost else ""
-    return f"{len(actions)} nodes: {said}.{expected}{unknown}"
+    return f"{wording.counted(len(actions), 'node')}: {said}.{expected}{unknown}"
 
 
 def plan_code(plan: "Plan") -> int:
@@ -280,9 +283,13 @@ def ended(view: View, finished: "Finished", page: Path) -> str:
     for failure in finished.failures:
         where = f"{failure.node} failed: " if failure.node else ""
         parts.append(f"{where}{failure.error.paragraph()}\n  log: {failure.log}\n  go on: {finished.resume}")
+    changed = [f"{s.key} = {s.value} ({s.origin})" for s in view.settings if not s.origin.startswith("profile")]
+    known = dict(facts(view))
     parts.append(
         "\n".join(
             [
+                f"{wording.line(view.name)}: profiles {known['Profiles']}, seed {known['Seed']}",
+                *([f"Set beside the profiles: {wording.line('; '.join(changed))}"] if changed else []),
                 f"{told.title}: {told.says} {headline(learning(view))}".strip(),
                 f"{told.gates} It took {wording.seconds(finished.wall_s)}.",
                 f"Report: {page}",

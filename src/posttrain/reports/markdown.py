@@ -28,7 +28,7 @@ def document(view: View) -> str:
     table, told = learning(view), outcome(view)
     parts = [
         f"# {escape(view.name)}: {told.title.lower()}",
-        f"{told.says} {escape(headline(table))}".strip(),
+        escape(f"{told.says} {headline(table)}"),
         table_of(("", ""), [(name, escape(value)) for name, value in facts(view)]),
         "## What was learned",
         learning_table(table),

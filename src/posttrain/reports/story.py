@@ -19,6 +19,10 @@ VERDICT_WORDS: Mapping[str, str] = {
 """The four verdicts as people read them."""
 
 
+_LONG = 240
+"""Characters of a failure in the headline."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How the run ended: a class for colour, a title, a sentence, and a sentence on its gates."""
@@ -38,7 +42,18 @@ def outcome(view: View) -> Outcome:
     title = {0: "Passed", 1: "Refused", 3: "Inconclusive", 130: "Interrupted"}.get(code, "Stopped")
     kind = {0: "pass", 3: "inconclusive", 130: "inconclusive", 5: "inconclusive"}.get(code, "fail")
     means = EXIT_MEANS.get(code, "unknown")
-    return Outcome(kind, title, f"{means[0].upper()}{means[1:]} (exit code {code}).", _gates(view))
+    says = f"{means[0].upper()}{means[1:]} (exit code {code})."
+    return Outcome(kind, title, f"{says} {_cause(view)}".strip(), _gates(view))
+
+
+def _cause(view: View) -> str:
+    """What first kept a run from passing: a node that failed, else a stop gate; empty where nothing did."""
+    failed = next((node for node in view.nodes.values() if node.state == "failed" and node.failure), None)
+    if failed is not None:
+        cause = wording.line(f"{failed.id} failed: {failed.failure}")
+        return cause if len(cause) <= _LONG else f"{cause[: _LONG - 1]}…"
+    refused = next((v for v in unsettled(view.verdicts) if v.severity == "stop"), None)
+    return wording.line(f"Gate {refused.gate} of {refused.node}: {refused.reason}.") if refused else ""
 
 
 def _gates(view: View) -> str:

@@ -71,12 +71,17 @@ def count(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}".replace(",", "\u2009").replace("-", MINUS)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 node`, `30 nodes`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def seconds(value: float | None) -> str:
-    """A duration: `0.4 s`, `12 s`, `4 min 12 s`, `2 h 05 min`."""
+    """A duration: `0.44 s`, `1.2 s`, `12 s`, `4 min 12 s`, `2 h 05 min`."""
     if value is None:
         return UNKNOWN
     if value < 9.95:
-        return f"{value:.1f} s"
+        return f"{value:.2f} s" if value < 0.995 else f"{value:.1f} s"
     whole = round(value)
     if whole < 60:
         return f"{whole} s"
