@@ -88,3 +88,28 @@ def test_decay_spares_vectors_and_muon_takes_hidden_matrices_only():
     assert [len(g["params"]) for g in rest.optimiser.param_groups] == [2, 2]
     decays = [g["weight_decay"] for g in optim.adamw(model, weight_decay=0.3).methods[0].optimiser.param_groups]
     assert decays == [0.3, 0.0]
+
+
+def test_muon_moves_as_torchs_own():
+    """Against torch.optim.Muon: three steps over matrices of several shapes, equal to bfloat16 rounding."""
+    shapes = [(6, 6), (4, 8), (8, 4), (6, 6)]
+    source = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=source) for shape in shapes]
+    ours, theirs = ([nn.Parameter(t.clone()) for t in start] for _ in range(2))
+    pair = [(optim.Muon(ours), ours), (torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0), theirs)]
+    pair[0][0].param_groups[0]["lr"] = 0.1
+    for _ in range(3):
+        gradients = [torch.randn(shape, generator=source) for shape in shapes]
+        for optimiser, params in pair:
+            for p, g in zip(params, gradients, strict=True):
+                p.grad = g.clone()
+            optimiser.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(mine, other, atol=0.01)
+
+
+def test_orthogonal_brings_singular_values_near_one():
+    matrices = torch.randn(3, 8, 24, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(optim.orthogonal(matrices).float())
+    assert values.min() > 0.6
+    assert values.max() < 1.3
