@@ -20,7 +20,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "posttrain", *words], cwd=cwd, capture_output=True, text=True, env=environ
     )
-    print(done.stdout, done.stderr)
+    sys.stdout.write(done.stdout + done.stderr)
     return done
 
 
@@ -63,5 +63,5 @@ def test_rl_gains_beyond_the_spread_of_seeds(home):
         words = (*TINY, *streams, "--until", "gain_rl", "--run", stream, "--store", store)
         assert command(*words, cwd=home).returncode == 0
         gains.append(metrics(home / stream, "gain_rl")["gain"]["value"])
-    print("gains of three streams:", gains)
+    sys.stdout.write(f"gains of three streams: {gains}\n")
     assert min(gains) > 2 * statistics.stdev(gains)
