@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,7 +25,7 @@ from posttrain.train.rl.journal import Journal
 from posttrain.train.rl.pieces import Piece, Response, pieces
 from posttrain.train.rl.prompts import Prompts
 from posttrain.train.rl.tell import emitted, in_numbers
-from posttrain.train.rl.weigh import Weighing, weigh
+from posttrain.train.rl.weigh import Weighed, Weighing, weigh
 from posttrain.train.state import Keeper
 
 ROLLOUTS, STEPS, VALIDATION = "rollouts.jsonl.gz", "rl.jsonl", "val.jsonl"
@@ -154,11 +153,11 @@ class Learner:
         rows = batch.rows(step + 1, share=method.keep_rollouts, seed=method.drawing.seed)
         with self.clock.part("save"):
             self.hooks.journal.put(ROLLOUTS, step + 1, rows)
-        read = sum(len(r.prompt_ids) + len(r.ids) for r in responses)
+        read = sum(piece.tokens for piece in cut)
         lr = method.course.rate(step * method.updates)
         return in_numbers(step + 1, batch, tallies, report=report, lr=lr, read=read)
 
-    def _weighed(self, groups: Sequence[Sampled]) -> Any:
+    def _weighed(self, groups: Sequence[Sampled]) -> Weighed:
         return weigh(groups, self.method.weighing, penalty_PG=self._penalty(groups))
 
     def _penalty(self, groups: Sequence[Sampled]) -> Float[Tensor, "P G"] | None:

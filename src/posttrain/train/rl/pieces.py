@@ -48,6 +48,8 @@ class Piece:
     """Log-probability noted while sampling."""
     advantage_M: Float[Tensor, " M"]
     share_M: Float[Tensor, " M"]
+    tokens: int
+    """Tokens that are read, prompts included, padding not."""
 
 
 class _Row(NamedTuple):
@@ -129,4 +131,5 @@ def _piece(rows: Sequence[_Row], responses: Sequence[Response], device: torch.de
         old_M=torch.tensor([x for response in chosen for x in response.logprobs], device=device),
         advantage_M=each([response.advantage for response in chosen]),
         share_M=each([response.share for response in chosen]),
+        tokens=sum(row.width for row in rows),
     )
