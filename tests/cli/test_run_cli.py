@@ -92,7 +92,7 @@ def test_a_failing_node_tells_cause_log_and_resume(tmp_path):
     assert said.code == 6, said
     assert "prepare failed: " in said.out
     assert f"log: {folder / 'logs' / 'prepare.log'}" in said.out
-    assert f"go on: posttrain run {folder / 'recipe.json'}" in said.out
+    assert f"\nGo on: posttrain run {folder / 'recipe.json'}\n" in said.out
     assert "failed" in posttrain("status", folder).out
 
 

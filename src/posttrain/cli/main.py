@@ -66,10 +66,10 @@ def _posttrain(
 def check(recipe: Recipe, choices: Choices) -> None:
     """Is the recipe sound? Names, knobs, roles, files."""
     from posttrain import api
-    from posttrain.cli import tables
+    from posttrain.cli import plans
 
     found = api.check(_asked(recipe, choices))
-    _say(tables.checked_plain(found) if choices.json else tables.checked(found))
+    _say(plans.checked_plain(found) if choices.json else plans.checked(found))
 
 
 @app.command()
@@ -77,11 +77,11 @@ def check(recipe: Recipe, choices: Choices) -> None:
 def plan(recipe: Recipe, choices: Choices) -> None:
     """What would run, why, and how long it takes. Writes nothing."""
     from posttrain import api
-    from posttrain.cli import tables
+    from posttrain.cli import plans
 
     found = api.plan(_asked(recipe, choices))
-    _say(tables.planned_plain(found) if choices.json else tables.planned(found))
-    raise typer.Exit(tables.plan_code(found.plan))
+    _say(plans.planned_plain(found) if choices.json else plans.planned(found))
+    raise typer.Exit(plans.plan_code(found.plan))
 
 
 @app.command()

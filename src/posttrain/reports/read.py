@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from posttrain.reports.view import STEP, NodeView, Setting, State, View
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, Stop
 from posttrain.spec.gate import Metric, Verdict
 from posttrain.store import ledger
 from posttrain.store.artifact import Manifest, manifest
@@ -226,9 +226,8 @@ def _manifest(pointer: Path) -> tuple[Manifest | None, str]:
 
 
 def _failure(record: Record) -> str:
-    parts = (record.get("where"), record.get("what"), record.get("remedy"))
-    where, what, remedy = (str(part or "") for part in parts)
-    return f"{f'{where}: ' if where else ''}{what}{f'  {remedy}' if remedy else ''}"
+    where, what, remedy = (str(record.get(name) or "") for name in ("where", "what", "remedy"))
+    return Stop(what, where="" if where == record["node"] else where, remedy=remedy).paragraph()
 
 
 def _steps(told: _Told, node: NodeView) -> tuple[STEP, ...]:

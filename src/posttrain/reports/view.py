@@ -156,6 +156,6 @@ EXIT_MEANS: Mapping[int, str] = {
     6: "two things that must be equal are not",
     7: "a stage failed",
     8: "a stage ran past its time",
-    130: "interrupted",
+    130: "the user stopped it",
 }
 """The exit codes in words (DESIGN §7)."""
