@@ -145,7 +145,7 @@ def test_an_empty_run_says_what_is_missing(tmp_path):
     assert "Unfinished" in text and "not measured: no exam has finished" in text.lower()
     assert "no stage emitted steps" in text and "No gate has been judged" in text
     assert "This run has no probe" in text and "None on record" in text
-    assert "Nodes together: not measured of wall time" in text
+    assert "Not measured: no node has finished." in text
 
 
 def test_a_damaged_artifact_is_reported_not_hidden(tmp_path):

@@ -214,8 +214,16 @@ def _node(run: Run, id: str, told: _Told) -> NodeView:
         folder=run.pointer(id).resolve() if made else None,
         failure=damage or (_failure(failed) if state == "failed" else ""),
         log=str(failed.get("log") or ""),
-        progress=told.progress.get(id, "") if state == "running" else "",
+        progress=_progress(told, id) if state == "running" else "",
     )
+
+
+def _progress(told: _Told, id: str) -> str:
+    """How far a running node is: what it said, else its last step."""
+    if id in told.progress:
+        return told.progress[id]
+    steps = [step for (node, _), found in told.steps.items() if node == id for step in found if step is not None]
+    return f"step {steps[-1]}" if steps else ""
 
 
 def _manifest(pointer: Path) -> tuple[Manifest | None, str]:

@@ -167,6 +167,8 @@ def _tokens(node: NodeView) -> float | None:
 
 def timing(view: View) -> str:
     """Where the time went, in a sentence."""
+    if view.total("wall_s") is None:
+        return f"Not measured: no node has finished. So far it took {wording.seconds(view.took)}."
     peaks = [peak for node in view.nodes.values() if (peak := node.took("peak_memory")) is not None]
     return (
         f"Nodes together: {wording.seconds(view.total('wall_s'))} of wall time, "

@@ -12,11 +12,11 @@ from statistics import fmean
 
 from posttrain.reports.charts.plot import svg, text
 from posttrain.reports.view import NodeView, View
-from posttrain.reports.wording import DASH
+from posttrain.reports.wording import DASH, line
 
 Edge = tuple[str, str]
 _SWEEPS = 12
-_WIDE, _GAP, _HEAD, _ROW = 108.0, 26.0, 19.0, 15.0
+_WIDE, _GAP, _HEAD, _ROW = 118.0, 22.0, 19.0, 15.0
 _SHOWN = 8
 """Nodes of one stage that are drawn; the rest are counted."""
 _POINT = 8.0
@@ -188,12 +188,15 @@ def _box(view: View, stage: str, nodes: Sequence[NodeView], x: float, y: float) 
 
 def _member(view: View, node: NodeView, x: float, y: float) -> str:
     mark = verdict_of(view, node)
+    name = line(node.member or node.kind)
+    room = int((_WIDE - 28 - 5.4 * len(node.state)) / 5.7)
+    shown = name if len(name) <= room else f"{name[: room - 1]}…"
     said = f"{node.id} ({node.kind}): {node.state}; gates: {mark}. {' '.join(node.reasons)} {node.failure}"
     return (
         f"<g><title>{text(said)}</title>"
         f'<rect class="hit" x="{x + 2:.1f}" y="{y:.1f}" width="{_WIDE - 4:g}" height="{_ROW:g}"/>'
         f'<text class="mark {mark}" x="{x + 7:.1f}" y="{y + 11:.1f}">{MARKS[mark]}</text>'
-        f'<text class="tick" x="{x + 19:.1f}" y="{y + 11:.1f}">{text(node.member or node.kind)[:14]}</text>'
+        f'<text class="tick" x="{x + 19:.1f}" y="{y + 11:.1f}">{text(shown)}</text>'
         f'<text class="state {node.state} end" x="{x + _WIDE - 7:.1f}" y="{y + 11:.1f}">{node.state}</text></g>'
     )
 
