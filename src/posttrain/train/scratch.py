@@ -55,8 +55,7 @@ def pretrain(
 
     def step_parts(step: int) -> list[loop.Part]:
         chosen = [documents[i] for i in steps[step]]
-        budget = window + sum(len(document.ids) for document in chosen)
-        return parts(model, micro_batches(chosen, max_tokens=budget, packing=True, window=window))
+        return parts(model, micro_batches(chosen, max_tokens=len(chosen) * window, packing=True, window=window))
 
     def after(done: int, report: loop.StepReport) -> None:
         keeper.facts["loss"] = report.loss
