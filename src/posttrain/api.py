@@ -36,7 +36,7 @@ from posttrain.spec.stage import Kinds
 from posttrain.store import artifact, lock
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger, Record, Tail
-from posttrain.store.run import Run, at, existing, locate
+from posttrain.store.run import Run, existing, locate, wanted
 
 WORK = "posttrain.api:work"
 """What executors call, in a process of its own for every node."""
@@ -122,7 +122,7 @@ def check(asked: Asked, *, kinds: Kinds = stages) -> Checked:
 def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
     """What would run, what stays, and why. Writes nothing."""
     recipe = load_recipe(asked, kinds=kinds)
-    graph, place = expand(recipe, kinds), at(recipe.run, asked.store)
+    graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     outlook = Outlook(graph, place, asked.selection)
     return Planned(recipe, graph, planning.make(outlook, Bench(graph, only=recipe.gates)), place.folder)
 
@@ -135,7 +135,7 @@ def run(
     UsageError where another process drives the same run, or a node needs what was left out of it.
     """
     recipe = load_recipe(asked, kinds=kinds)
-    graph, place = expand(recipe, kinds), at(recipe.run, asked.store)
+    graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     with _driving(place):
         outlook, bench = Outlook(graph, place, asked.selection), Bench(graph, only=recipe.gates)
         made = planning.make(outlook, bench)

@@ -318,7 +318,7 @@ def calls(bed: Bed) -> Counter[str]:
     graph = api.expand(recipe, TOYS)
     sys.setprofile(count)
     try:
-        outlook = api.Outlook(graph, api.at(recipe.run), None)
+        outlook = api.Outlook(graph, api.wanted(recipe.run), None)
         plan = api.planning.make(outlook, api.Bench(graph))
     finally:
         sys.setprofile(None)
@@ -350,4 +350,4 @@ def test_a_kept_plan_reads_each_manifest_once(tmp_path: Path) -> None:
     sys.addaudithook(hook)
     assert api.plan(bed.asked(), kinds=TOYS).plan.idle
     hook_on[0] = False
-    assert Counter(Path(name).name for name in opened) == {"manifest.json": 40}
+    assert Counter(Path(name).name for name in opened) == {"manifest.json": 40, "recipe.json": 1}

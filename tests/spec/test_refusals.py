@@ -185,7 +185,10 @@ def test_one_wrong_line_in_a_stage(line, said):
             'toy.toml: gates names "sond", and no stage has that gate.\n'
             '  Known: rows_kept, sound.  Did you mean "sound"?',
         ),
-        ('default_profile = "tiny"', 'toy.toml: default_profile = "tiny": there is no such profile.\n  Known: none.'),
+        (
+            'default_profile = "tiny"',
+            'toy.toml: default_profile = "tiny": there is no such profile.\n  This recipe has no profiles.',
+        ),
         ("resources = 3", "toy.toml: resources must be a table."),
         (
             'env = { STEPS = "stage.trian.steps" }',

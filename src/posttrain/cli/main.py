@@ -6,7 +6,7 @@ Whatever is heavy is imported inside the verb that needs it, so that help is ins
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +15,7 @@ from posttrain.cli.options import AnyRun, Choices, Json, Recipe, RunFolder, with
 if TYPE_CHECKING:
     from posttrain.api import Asked
     from posttrain.engine.run import Finished
+    from posttrain.spec.errors import Stop
 
 app = typer.Typer(
     help="A small base language model through a whole post-training pipeline, with verdicts that mean it.",
@@ -33,15 +34,24 @@ EXIT_CODES = (
 
 def main() -> None:
     """Run the command line; an error a user can cause is one paragraph and its exit code."""
-    from posttrain.spec.errors import Stop
+    from posttrain.spec.errors import Stop, refused_by_system
 
     try:
         app()
     except Stop as stop:
-        typer.echo(stop.paragraph(), err=True)
-        sys.exit(stop.code)
+        _stop(stop)
+    except OSError as error:
+        refused = refused_by_system(error)
+        if refused is None:
+            raise
+        _stop(refused)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _stop(error: "Stop") -> NoReturn:
+    typer.echo(error.paragraph(), err=True)
+    sys.exit(error.code)
 
 
 def _version(wanted: bool) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from posttrain.spec.errors import Stop
+from posttrain.spec.errors import Stop, refused_by_system
 
 LONGEST = 2000
 """Characters of each part of an error that cross the process boundary: a pipe holds them all."""
@@ -115,7 +115,7 @@ class Worker:
 
 
 class _Telling:
-    """Ends the child: an error that escapes is told through the pipe, its traceback stands in the log."""
+    """Ends the child: an error that escapes is told through the pipe, and the log has more of it."""
 
     def __init__(self, pipe: int) -> None:
         """Tell through the write end `pipe`."""
@@ -133,8 +133,11 @@ class _Telling:
         """Tell how it ended, and end the process."""
         told: dict[str, Any] = {"code": 0, "value": self.value}
         if error is not None:
-            traceback.print_exception(kind, error, trace)
             told = _said(error)
+            if isinstance(error, Stop):
+                sys.stderr.write(f"{error.paragraph()}\n")
+            else:
+                traceback.print_exception(kind, error, trace)
         os.write(self._pipe, json.dumps(told).encode())
         sys.stdout.flush()
         sys.stderr.flush()
@@ -142,9 +145,10 @@ class _Telling:
 
 
 def _said(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, Stop):
-        texts = {"what": error.what, "where": error.where, "remedy": error.remedy}
-        return {"code": error.code, **{key: text[:LONGEST] for key, text in texts.items()}}
+    stop = refused_by_system(error) if isinstance(error, OSError) else error
+    if isinstance(stop, Stop):
+        texts = {"what": stop.what, "where": stop.where, "remedy": stop.remedy}
+        return {"code": stop.code, **{key: text[:LONGEST] for key, text in texts.items()}}
     line = traceback.format_exception_only(error)[-1].strip()
     return {"code": Stop.code, "what": line[:LONGEST], "where": "", "remedy": "The traceback stands in the log."}
 

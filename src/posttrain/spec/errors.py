@@ -13,6 +13,7 @@
 Anything else that escapes is a defect of posttrain and shows its traceback.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -113,6 +114,17 @@ class Interrupted(Stop):
     """The user stopped the run."""
 
     code = 130
+
+
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def refused_by_system(error: OSError) -> MissingNeed | None:
+    """A disk that is full, broken or must not be written, as an error that says so; None for any other error."""
+    if error.errno not in _REFUSALS:
+        return None
+    remedy = "Free space, or use a folder that you may read and write; then give the same command again."
+    return MissingNeed(f"the disk refuses ({error.strerror}).", where=str(error.filename or ""), remedy=remedy)
 
 
 BY_CODE: dict[int, type[Stop]] = {

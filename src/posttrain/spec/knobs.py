@@ -79,9 +79,9 @@ def files(value: Closed, prefix: str = "") -> dict[str, Path]:
 class Resources(Closed):
     """Where and how fast a node runs. Recorded, never part of a fingerprint; the only place for `auto`."""
 
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
-    cpus: int = 1
+    cpus: PositiveInt = 1
     """Cores a node claims; torch uses that many threads."""
     compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """The number format of matrix products; weights stay fp32."""

@@ -6,11 +6,14 @@ RUN/store               ->  STORE, where that is another folder
 STORE/scratch/FINGERPRINT/{out,work,time.json}  cache/NAME  locks/FINGERPRINT
 """
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from posttrain.spec.errors import UsageError
+from posttrain.spec.recipe import FORMAT
 
 MANIFEST = "manifest.json"
 """The file that makes a folder an artifact; written last."""
@@ -134,16 +137,53 @@ def at(folder: Path, store: Path | None = None) -> Run:
     return Run(folder, Store(store or folder))
 
 
+def wanted(folder: Path, store: Path | None = None) -> Run:
+    """The run that a folder has or shall have; UsageError where something else stands there."""
+    for place in (folder, *((store,) if store else ())):
+        _check_place(place)
+    run = at(folder, store)
+    strange = _strange(run)
+    if strange and run.recipe.exists():
+        raise UsageError(strange, where=str(run.recipe), remedy="Give this run another folder with --run.")
+    return run
+
+
 def existing(folder: Path) -> Run:
     """The run in a folder that has one; UsageError where there is none."""
     run = at(folder)
-    if not run.recipe.is_file():
-        raise UsageError(
-            "there is no run here (no recipe.json).",
-            where=str(folder),
-            remedy="Name a folder that `posttrain run` made.",
-        )
+    strange = _strange(run)
+    if strange:
+        raise UsageError(strange, where=str(folder), remedy="Name a folder that `posttrain run` made.")
     return run
+
+
+def _check_place(folder: Path) -> None:
+    """UsageError where no folder can be made at a path."""
+    remedy = "Give another folder with --run or --store."
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise UsageError(f"no folder can have this name ({error.strerror}).", remedy=remedy) from error
+    if "\0" in str(folder):
+        raise UsageError("no folder can have this name (it holds a null byte).", remedy=remedy)
+    if not there.is_dir():
+        raise UsageError("this is a file, and a folder is needed here.", where=str(there), remedy=remedy)
+
+
+def _strange(run: Run) -> str:
+    """Why a folder's recipe.json is not the record of a run; empty where it is."""
+    try:
+        found = json.loads(run.recipe.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no run here (no recipe.json)."
+    except (IsADirectoryError, ValueError, RecursionError):
+        return "recipe.json is not the record of a run."
+    told = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    if not isinstance(told.get("stage"), dict) or "format" not in told:
+        return "recipe.json is not the record of a run."
+    if told["format"] != FORMAT:
+        return f"this run was made in format {told['format']}, and this program reads format {FORMAT}."
+    return ""
 
 
 def newest(folder: Path) -> Path | None:

@@ -22,8 +22,8 @@ TOP = ("format", "name", "seed", "default_profile", "run", "strict", "gates", "s
 LAYER = ("seed", "run", "strict", "gates", "stage", "resources")
 """Keys that a profile, the environment and the command line may set."""
 
-RECORD = ("profiles", "origins", "unused")
-"""Keys that a resolved recipe adds."""
+RECORD: Mapping[str, type] = {"profiles": list, "origins": dict, "unused": list}
+"""Keys that a resolved recipe adds, each of texts."""
 
 NO_PROFILE = "none"
 """`--profile none`: the bare recipe."""
@@ -49,25 +49,45 @@ def shipped() -> tuple[str, ...]:
 
 def read(source: str | Path) -> Document:
     """The recipe of that name or file; UsageError where there is none, RecipeError where it cannot be parsed."""
-    path, label = Path(source), str(source)
+    path, label = Path(source), str(source) or "."
     if not path.suffix and str(source) in shipped():
         path = RECIPES / f"{source}.toml"
         label = path.name
+    if path.is_dir():
+        run = path / "recipe.json"
+        remedy = f"The recipe of that run is {run}." if run.is_file() else "Give a TOML file."
+        raise UsageError("this is a folder, not a recipe.", where=label, remedy=remedy)
     if not path.is_file():
         close = nearest(str(source), shipped())
         remedy = f"Shipped recipes: {', '.join(shipped())}." + (f'  Did you mean "{close}"?' if close else "")
         raise UsageError("there is no such recipe.", where=label, remedy=remedy)
     try:
         text = path.read_text(encoding="utf-8")
-        table = cast("dict[str, Any]", json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
+        table: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecipeError([Problem(label, f"cannot be parsed: {error}")]) from error
-    if table.get("format") != FORMAT or table["format"] is True:
+    except RecursionError as error:
+        raise RecipeError([Problem(label, "cannot be parsed: too many brackets inside each other.")]) from error
+    return _document(table, path, label)
+
+
+def _document(parsed: Any, path: Path, label: str) -> Document:
+    if not isinstance(parsed, dict):
+        raise RecipeError([Problem(label, "is not a table of keys.")])
+    table = cast("dict[str, Any]", parsed)
+    if table.get("format") != FORMAT or type(table["format"]) is not int:
         said = f"is written in format {table['format']}." if "format" in table else "does not say its format."
         raise RecipeError([Problem(label, said, f"This program reads `format = {FORMAT}`.")])
     resolved = path.suffix == ".json"
     record = {key: table.pop(key) for key in RECORD if resolved and key in table}
+    if wrong := [key for key, given in record.items() if not _recorded(given, RECORD[key])]:
+        raise RecipeError([Problem(f"{label}: {key}", "is not as a run records it.") for key in wrong])
     return Document(label, None if resolved else path.resolve().parent, table, record)
+
+
+def _recorded(given: Any, shape: type) -> bool:
+    texts = cast("dict[str, Any]", given).values() if isinstance(given, dict) else given
+    return isinstance(given, shape) and all(isinstance(text, str) for text in texts)
 
 
 def recipe_layer(document: Document, problems: list[Problem]) -> Tree:
@@ -108,7 +128,8 @@ def chosen_profiles(document: Document, asked: Sequence[str], problems: list[Pro
         if name == NO_PROFILE:
             problems.append(Problem(where, "`none` stands alone.", "It means the recipe without any profile."))
         elif name not in known:
-            problems.append(Problem(where, f'= "{name}": there is no such profile.', suggest(name, known)))
+            remedy = suggest(name, known) if known else "This recipe has no profiles."
+            problems.append(Problem(where, f'= "{name}": there is no such profile.', remedy))
     return names
 
 

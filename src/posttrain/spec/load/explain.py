@@ -77,9 +77,10 @@ class Spot:
 def checked(model: type[M], tree: Tree, spot: Spot, problems: list[Problem], *, lenient: bool = False) -> M | None:
     """The tree as a value of the model, or None with the problems told; lenient: what is missing is no problem.
 
-    A text from the environment
-    or the command line is read as TOML first, then as text, then as a list of words: the first that fits.
+    A text from the environment or the command line is read as TOML first, then as text, then as a list of words: the
+    first that fits. Where none does, what is told is what is wrong with the first.
     """
+    told: dict[Key, list[Problem]] = {}
     while True:
         value, found = _validated(model, plain(tree), spot)
         leaves = dict(_leaf_at(tree, item.key) for item in found if item.about == "value")
@@ -87,8 +88,11 @@ def checked(model: type[M], tree: Tree, spot: Spot, problems: list[Problem], *, 
         if not again:
             break
         for key, leaf in again.items():
+            told.setdefault(key, [_problem(tree, item, spot) for item in found if _leaf_at(tree, item.key)[0] == key])
             tree = placed(tree, key, replace(leaf, value=leaf.readings[0], readings=leaf.readings[1:]))
-    problems += [_problem(tree, item, spot) for item in found if not (lenient and item.about == "missing")]
+    for item in found:
+        if not (lenient and item.about == "missing"):
+            problems += told.get(_leaf_at(tree, item.key)[0]) or [_problem(tree, item, spot)]
     return None if found else value
 
 
