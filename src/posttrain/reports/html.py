@@ -132,7 +132,9 @@ def _matrix(view: View) -> Markup | None:
         [plot.Cell(scores[d].value if d in scores else None, chosen=name.endswith(f"/{d}")) for d in domains]
         for name, scores in rows
     ]
-    return _drawn(plot.heat([name for name, _ in rows], domains, cells, title="Pass@1 by model and domain"))
+    return _drawn(
+        plot.heat([name for name, _ in rows], domains, cells, title="Pass@1 by model and domain", by_column=True)
+    )
 
 
 @dataclass(frozen=True)

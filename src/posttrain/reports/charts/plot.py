@@ -5,7 +5,7 @@ Every drawing carries a title and a description for those who cannot see it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -187,10 +187,16 @@ def bar(value: float | None, *, longest: float, part: float | None = None) -> st
     return svg(width, height, f"{value:.1f} s", body)
 
 
-def heat(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]], *, title: str) -> str:
-    """A table of values by shade, the number in each cell; the chosen one of a row is framed."""
-    known = [c.value for row in cells for c in row if c.value is not None]
-    low, high = min(known, default=0.0), max(known, default=1.0)
+def heat(
+    rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]], *, title: str, by_column: bool = False
+) -> str:
+    """A table of values, the number in each cell; the chosen one of a row is framed.
+
+    Shades go from the least to the most of a row, or of a column.
+    """
+    spans = [_span(row) for row in cells]
+    if by_column:
+        spans = [_span(column) for column in zip(*cells, strict=True)]
     left = max((len(line(name)) for name in rows), default=0) * 6.8 + 14
     wide, tall, body = 64.0, 26.0, list[str]()
     for j, name in enumerate(columns):
@@ -198,13 +204,19 @@ def heat(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[C
     for i, name in enumerate(rows):
         y = 20 + i * tall
         body.append(f'<text class="tick end" x="{left - 8:.1f}" y="{y + 17:g}">{text(name)}</text>')
-        body += [_cell(cell, left + j * wide, y, (low, high)) for j, cell in enumerate(cells[i])]
+        for j, cell in enumerate(cells[i]):
+            body.append(_cell(cell, left + j * wide, y, spans[j if by_column else i]))
     says = "; ".join(
         f"{name}: "
         + ", ".join(f"{c} {share(v.value)}{' chosen' * v.chosen}" for c, v in zip(columns, row, strict=True))
         for name, row in zip(rows, cells, strict=True)
     )
     return svg(left + len(columns) * wide + 4, 24 + len(rows) * tall, title, "".join(body), says=says)
+
+
+def _span(cells: Iterable[Cell]) -> tuple[float, float]:
+    known = [cell.value for cell in cells if cell.value is not None]
+    return min(known, default=0.0), max(known, default=1.0)
 
 
 def _cell(cell: Cell, x: float, y: float, span: tuple[float, float]) -> str:
