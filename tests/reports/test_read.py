@@ -73,7 +73,7 @@ def test_time_adds_up_over_resumes_and_not_between_them(tmp_path):
         (999.0, "run_started", {}),
         (999.5, "run_finished", {"code": 3}),
     ]
-    (tmp_path / "recipe.json").write_text("{}")
+    (tmp_path / "recipe.json").write_text('{"format": 1, "stage": {}}')
     lines = [json.dumps({"t": t, "event": event, **fields}) for t, event, fields in records]
     (tmp_path / "ledger.jsonl").write_text("\n".join(lines) + "\n")
     view = read(tmp_path)
