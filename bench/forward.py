@@ -1,6 +1,6 @@
 """Training steps of our decoder beside transformers' own model on the same batches, in tokens per CPU-second.
 
-    python bench/forward.py [--steps 8] [--batch-tokens 8192] [--preset tiny]
+    python bench/forward.py [--steps 16] [--batch-tokens 4096] [--preset tiny]
 
 Batches are documents of natural lengths (a prompt, then a short or a long solution), sorted by length and padded on
 the right; only real tokens count. Every arm does forward, mean cross-entropy, backward, clipping and AdamW on one
@@ -27,24 +27,17 @@ SHARED = {"vocab_size": 369, "num_hidden_layers": 4, "num_key_value_heads": 1, "
 
 
 def batches(count: int, tokens: int, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Pairs of padded ids and real lengths; a batch holds rows of nearly one length."""
+    """Pairs of padded ids and real lengths; a batch holds documents of nearly one length."""
     draw = random.Random(seed)
-    lengths = sorted(
-        draw.randint(18, 30) + (4 if draw.random() < 0.5 else draw.randint(20, 60)) for _ in range(40 * count)
-    )
-    starts = [draw.randrange(len(lengths)) for _ in range(count)]
-    made = []
-    for start in starts:
-        rows: list[int] = []
-        for length in lengths[start:] + lengths[:start]:
-            if rows and (len(rows) + 1) * max(*rows, length) > tokens:
-                break
-            rows.append(length)
-        while (len(rows) + 1) * max(rows) <= tokens:
-            rows.append(rows[draw.randrange(len(rows))])
-        real = torch.tensor(rows)
-        made.append((torch.randint(3, 369, (len(rows), max(rows))), real))
-    return made
+    documents = count * tokens // 32
+    rest = sorted(draw.randint(18, 30) + (4 if draw.random() < 0.5 else draw.randint(20, 60)) for _ in range(documents))
+    cut: list[list[int]] = []
+    while rest:
+        rows = tokens // rest[-1]
+        cut.append(rest[-rows:])
+        del rest[-rows:]
+    chosen = [cut[i * (len(cut) - 1) // max(1, count - 1)] for i in range(count)]
+    return [(torch.randint(3, 369, (len(rows), max(rows))), torch.tensor(rows)) for rows in chosen]
 
 
 def step_of(
@@ -89,8 +82,8 @@ def arms(shape: str) -> dict[str, Callable[[torch.Tensor, torch.Tensor], float]]
 def main() -> None:
     """Print tokens per CPU-second of every arm, and ratios to the first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--preset", choices=sorted(SHAPES), default="tiny")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,11 +1,11 @@
 """Our sampler beside transformers' generate on the reinforcement-learning workload, in useful tokens per CPU-second.
 
-    python bench/sampling.py [--prompts 128] [--group 8] [--slots 256] [--cap 72]
+    python bench/sampling.py [--rounds 4] [--prompts 32] [--group 8] [--cap 72] [--mean 32]
 
 Groups of samples from shared prompts of 18 to 30 tokens at temperature 1. Weights are random, so every id is about
-equally likely; a set of ids ends an answer, chosen so that lengths are geometric with the mean of --mean, cut at --cap.
-Useful tokens are those up to and including the end; prefill is included in the time. One thread, same dtype in a pair,
-transformers gets --batch rows at once, each prompt repeated by num_return_sequences.
+equally likely; a set of ids ends an answer, chosen so that lengths are geometric with mean --mean, cut at --cap. Useful
+tokens are those up to and including the end; prefill is included in the time. One thread, one dtype per line. The arms
+take turns with the same prompts; transformers gets a turn's prompts in one batch, repeated by num_return_sequences.
 """
 
 import argparse
@@ -63,13 +63,13 @@ def theirs(weights: dict[str, torch.Tensor], dtype: torch.dtype, stops: list[int
     return turn
 
 
-def ours(weights: dict[str, torch.Tensor], dtype: torch.dtype, stops: list[int], cap: int, slots: int) -> Turn:
+def ours(weights: dict[str, torch.Tensor], dtype: torch.dtype, stops: list[int], cap: int) -> Turn:
     """The sampler of this repository; returns useful tokens."""
     model = Decoder(parse({"model_type": "qwen3", **SHAPE}), compute=dtype)
     model.load_state_dict(weights, strict=False)
 
     def turn(requests: Sequence[Request]) -> int:
-        found = generate(model, requests, Sampling(max_new_tokens=cap), stop_ids=frozenset(stops), slots=slots)
+        found = generate(model, requests, Sampling(max_new_tokens=cap), stop_ids=frozenset(stops))
         return sum(len(c.ids) for group in found for c in group)
 
     return turn
@@ -78,10 +78,11 @@ def ours(weights: dict[str, torch.Tensor], dtype: torch.dtype, stops: list[int],
 def main() -> None:
     """Print useful tokens per CPU-second of every arm, and the ratio within each dtype."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=4, help="turns of each arm")
+    parser.add_argument(
+        "--prompts", type=int, default=32, help="prompts of one turn: one step of reinforcement learning"
+    )
     parser.add_argument("--group", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=256, help="rows transformers gets at once")
-    parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--cap", type=int, default=72)
     parser.add_argument("--mean", type=int, default=32)
     options = parser.parse_args()
@@ -94,28 +95,25 @@ def main() -> None:
         Request(
             tuple(draw.randrange(20, VOCAB) for _ in range(draw.randint(18, 30))), draw.getrandbits(63), options.group
         )
-        for _ in range(options.prompts)
+        for _ in range(options.rounds * options.prompts)
     ]
-    at_once = max(1, options.batch // options.group)
-    print(
-        f"{options.prompts} prompts x {options.group}, cap {options.cap}, {options.slots} slots, batch {options.batch}"
-    )
+    turns = [requests[start : start + options.prompts] for start in range(0, len(requests), options.prompts)]
+    print(f"{options.rounds} turns of {options.prompts} prompts x {options.group}, at most {options.cap} tokens each")
     for name, dtype in DTYPES.items():
-        peer = theirs(weights, dtype, stops, options.cap)
-        own = ours(weights, dtype, stops, options.cap, options.slots)
-        for warm in (peer, own):
-            warm(requests[:2])
-        useful, spent = {peer: 0, own: 0}, {peer: 0.0, own: 0.0}
-        for start in range(0, len(requests), at_once):
+        own = ours(weights, dtype, stops, options.cap)
+        arms = {"transformers": theirs(weights, dtype, stops, options.cap), "posttrain": own}
+        useful, spent = dict.fromkeys([*arms, "whole"], 0), dict.fromkeys([*arms, "whole"], 0.0)
+        for arm in arms.values():
+            arm(requests[:2])
+        work = [(label, arm, turn) for turn in turns for label, arm in arms.items()]
+        for label, arm, given in [*work, ("whole", own, requests)]:
             before = time.process_time()
-            useful[peer] += peer(requests[start : start + at_once])
-            spent[peer] += time.process_time() - before
-        before = time.process_time()
-        useful[own] += own(requests)
-        spent[own] += time.process_time() - before
-        rates = [useful[arm] / spent[arm] for arm in (peer, own)]
+            useful[label] += arm(given)
+            spent[label] += time.process_time() - before
+        rate = {label: useful[label] / spent[label] for label in useful}
         print(
-            f"{name}  transformers {rates[0]:8.0f} tok/cpu-s   posttrain {rates[1]:8.0f}   x{rates[1] / rates[0]:5.2f}"
+            f"{name}  transformers {rate['transformers']:7.0f} tok/cpu-s   posttrain {rate['posttrain']:7.0f}"
+            f"   x{rate['posttrain'] / rate['transformers']:5.2f}   all prompts in one call {rate['whole']:7.0f}"
         )
 
 

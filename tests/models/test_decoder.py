@@ -11,7 +11,7 @@ from posttrain.models.config import parse
 from posttrain.models.decoder import Decoder
 from posttrain.models.kernels import attention
 from posttrain.models.kernels.elementwise import gated, normalise
-from posttrain.models.kernels.rope import interleave, rotations
+from posttrain.models.kernels.rope import paired, rotations
 from posttrain.spec.errors import UsageError
 
 CLASSES = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
@@ -187,8 +187,8 @@ def test_the_head_runs_only_where_it_is_asked() -> None:
     torch.testing.assert_close(ours.head(ours.hidden(ids)[:, -1]), ours(ids)[:, -1], atol=1e-6, rtol=1e-5)
 
 
-def test_interleaving_puts_pairs_side_by_side() -> None:
-    assert interleave(6).tolist() == [0, 3, 1, 4, 2, 5]
+def test_pairs_lie_side_by_side() -> None:
+    assert paired(torch.arange(12), 6).tolist() == [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]
 
 
 def test_old_rope_keys_are_read_like_new_ones() -> None:

@@ -34,6 +34,10 @@ class Rope:
     truncate: bool = True
 
 
+COUNTS = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+COUNTS += ("num_key_value_heads", "head_dim", "max_position_embeddings")
+"""Keys that count something."""
+
 OPTIONAL = ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor")
 OPTIONAL += ("mscale", "mscale_all_dim", "truncate")
 """Keys of a rope scaling that have defaults."""
@@ -97,9 +101,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
-            "is not a model folder: it has no config.json.", where=str(folder), remedy="Give a saved model."
+            "it has no config.json: it is no model folder.", where=str(folder), remedy="Give a saved model."
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"config.json cannot be read: {error}.", where=str(folder)) from None
@@ -110,7 +114,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def parse(config: Mapping[str, Any], *, where: str = "config.json") -> DecoderConfig:
     """The decoder a config describes, with transformers' defaults; UsageError for what the decoder cannot compute."""
-    family = config.get("model_type")
+    family = str(config.get("model_type"))
     if family not in FAMILIES:
         raise UsageError(
             f"model_type {family!r} is not one of the supported families: {', '.join(FAMILIES)}.", where=where
@@ -120,9 +124,15 @@ def parse(config: Mapping[str, Any], *, where: str = "config.json") -> DecoderCo
         return _decoder(config, family, where)
     except KeyError as missing:
         raise UsageError(f"the key {missing} is missing.", where=where) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"a value is not what it must be: {error}.", where=where) from None
 
 
 def _refuse(config: Mapping[str, Any], where: str) -> None:
+    for key in COUNTS:
+        value = config.get(key)
+        if value is not None and (type(value) is not int or value < 1):
+            raise UsageError(f"{key} is {value!r} and must be a whole number above zero.", where=where)
     if config.get("quantization_config"):
         raise UsageError("quantised weights are not read.", where=where, remedy="Give the 16 or 32 bit weights.")
     if (act := config.get("hidden_act", "silu")) != "silu":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from posttrain.models.config import DecoderConfig
 from posttrain.models.kernels import attention
 from posttrain.models.kernels.elementwise import gated, normalise, wide
-from posttrain.models.kernels.rope import interleave, rotations
+from posttrain.models.kernels.rope import paired, rotations
 
 
 class LayerWeights(NamedTuple):
@@ -93,17 +93,16 @@ class Layer(nn.Module):
     def weights(self, dtype: torch.dtype) -> LayerWeights:
         """The matrices of this layer for one forward pass (or, taken once, for a whole generation)."""
         a, m, c = self.self_attn, self.mlp, self.config
-        order = interleave(c.head_dim)
-        turned = (torch.arange(c.heads + c.kv_heads).unsqueeze(1) * c.head_dim + order).flatten()
-        rows = torch.cat([turned, torch.arange(len(turned), len(turned) + c.kv_heads * c.head_dim)])
-        rows = rows.to(a.q_proj.weight.device)
-        qkv = torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight])[rows] * self.input_layernorm.weight
+        qk = paired(torch.cat([a.q_proj.weight, a.k_proj.weight]), c.head_dim)
+        qkv = torch.cat([qk, a.v_proj.weight]) * self.input_layernorm.weight
         gate_up = torch.cat([m.gate_proj.weight, m.up_proj.weight]) * self.post_attention_layernorm.weight
-        scale = None
+        scale, qkv_bias = None, None
         if a.q_norm is not None and a.k_norm is not None:
             both = [a.q_norm.weight.expand(c.heads, -1), a.k_norm.weight.expand(c.kv_heads, -1)]
-            scale = wide(torch.cat(both))[:, order.to(rows.device)]
-        qkv_bias = torch.cat([a.q_proj.bias, a.k_proj.bias, a.v_proj.bias])[rows].to(dtype) if c.qkv_bias else None
+            scale = wide(paired(torch.cat(both).flatten(), c.head_dim)).view(-1, c.head_dim)
+        if c.qkv_bias:
+            qk_bias = paired(torch.cat([a.q_proj.bias, a.k_proj.bias]), c.head_dim)
+            qkv_bias = torch.cat([qk_bias, a.v_proj.bias]).to(dtype)
         return LayerWeights(
             qkv.to(dtype),
             qkv_bias,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from posttrain.models.decoder import Decoder
-from posttrain.models.kernels.decode import Generator, Prefix, forget
+from posttrain.models.kernels.decode import Generator, Prefix, forget, slots_for
 from posttrain.models.kernels.draw import Chosen, Sampling, choose, stream_key
 from posttrain.spec.errors import StageFailed, UsageError
 
@@ -56,11 +56,12 @@ def generate(
     sampling: Sampling,
     *,
     stop_ids: frozenset[int],
-    slots: int = 256,
+    slots: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[Completion]]:
     """Every sample of every request, in order. Draws of a sample depend on its request's seed and its number alone.
 
+    `slots` is how many samples are drawn side by side; without it, what a fixed share of memory holds.
     `progress` is told (answers finished, answers in all). Raises UsageError for an empty prompt or ids the model does
     not know, StageFailed where logits are not finite.
     """
@@ -69,7 +70,8 @@ def generate(
     if not jobs:
         return [[] for _ in requests]
     with torch.inference_mode():
-        run = _Run(model, requests, sampling, stop_ids, min(slots, len(jobs)))
+        capacity = max(len(request.ids) for request in requests) + sampling.max_new_tokens
+        run = _Run(model, requests, sampling, stop_ids, min(slots or slots_for(model, capacity), len(jobs)))
         run.waiting.extend(jobs)
         while run.waiting or run.active:
             run.refill()
@@ -87,9 +89,9 @@ class _Run:
     def __init__(
         self, model: Decoder, requests: Sequence[Request], sampling: Sampling, stop_ids: frozenset[int], slots: int
     ) -> None:
-        longest = max(len(request.ids) for request in requests)
+        capacity = max(len(request.ids) for request in requests) + sampling.max_new_tokens
         self.model, self.requests, self.sampling = model, requests, sampling
-        self.generator = Generator(model, slots, longest + sampling.max_new_tokens)
+        self.generator = Generator(model, slots, capacity)
         device = model.device
         self.stops = torch.zeros(model.config.vocab, dtype=torch.bool, device=device)
         self.stops[[i for i in stop_ids if 0 <= i < model.config.vocab]] = True
@@ -124,12 +126,12 @@ class _Run:
         """One token for every slot in use."""
         self.reach += 1
         if self.reach > self.generator.columns:
-            self.reach = int(self.positions[: self.used].max()) + 1
+            self.reach = int(self.positions.max()) + 1
             self.generator.reach(self.reach)
-        rows = slice(0, self.used)
+        rows = slice(0, min(len(self.owner), _rounded(self.used)))
         logits = self.generator.step(self.ids[rows], self.positions[rows])
         chosen = choose(logits, self.sampling, self.keys[rows], self.counts[rows])
-        self._record(torch.arange(self.used, device=self.model.device), chosen)
+        self._record(torch.arange(rows.stop, device=self.model.device), chosen)
 
     def _admit(self, slots: list[int], jobs: list[_Job]) -> None:
         device = self.model.device
@@ -211,9 +213,17 @@ class _Run:
             self.generator.move(to, source)
             for state in (self.ids, self.positions, self.counts, self.keys, self.drawn, self.logprobs):
                 state[to] = state[source]
+            self.counts[source] = 0
+            self.positions[source] = 0
             for hole, mover in zip(holes, movers, strict=True):
                 self.owner[hole], self.owner[mover] = self.owner[mover], None
         self.used = len(held)
+
+
+def _rounded(rows: int) -> int:
+    """Rows of a step, idle ones included: few distinct numbers, as a CPU compiles its products for each anew (1 ms)."""
+    grid = 16 if rows <= 128 else 32 if rows <= 256 else 64
+    return -(-rows // grid) * grid
 
 
 def _refuse(model: Decoder, requests: Sequence[Request], sampling: Sampling) -> None:

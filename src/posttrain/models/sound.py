@@ -14,12 +14,23 @@ from posttrain.models.sample import Request, Sampling, generate
 from posttrain.models.tokens import read_tokenizer
 from posttrain.models.weights import FLOATS, INDEX, SINGLE, Shards, places
 from posttrain.spec.errors import Mismatch, Stop, UsageError
+from posttrain.spec.gate import Metric
 
 SENTENCE = "The answer is 42: \\boxed{x + 7}"
 """Comes back unchanged from a sound tokenizer."""
 
 TOKENS = 4
 """Drawn by the one generation."""
+
+TOLD = 3
+"""Damages that a verdict names; the rest are counted."""
+
+
+def soundness(folder: Path) -> Metric:
+    """The metric `damages`: how many a model folder has, and what they are."""
+    found = damages(folder)
+    told = "; ".join(found[:TOLD])
+    return Metric(len(found), detail=told + (f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""))
 
 
 def damages(folder: Path) -> list[str]:

@@ -55,7 +55,7 @@ def train_tokenizer(texts: Iterable[str], spec: Vocabulary) -> PreTrainedTokeniz
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder; UsageError where there is none (transformers would return an empty one)."""
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise UsageError("holds no tokenizer.", where=str(folder), remedy="Copy tokenizer.json of the model there.")
+        raise UsageError("holds no tokenizer.", where=str(folder), remedy="A model needs its tokenizer.json.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,8 +17,27 @@ from posttrain.models.kernels import attention
 from posttrain.models.kernels.elementwise import normalise, wide
 from posttrain.models.kernels.rope import rotations
 
+WIDTHS = 8
+"""Prompts are padded to a multiple of this: a CPU compiles its products for each width anew."""
+
 COLUMNS = 32
 """The cache's columns are taken into use in steps of this many tokens."""
+
+
+MOST_SLOTS = 512
+"""Beyond this a step costs in proportion to its slots."""
+
+CPU_CACHE_BYTES = 2**28
+"""Keys and values a generation may hold on a CPU; on a GPU it is a quarter of its memory."""
+
+
+def slots_for(model: Decoder, capacity: int) -> int:
+    """How many slots of so many tokens to run side by side: the same on every machine of one kind."""
+    c = model.config
+    each = 2 * c.layers * c.kv_heads * c.head_dim * capacity * model.compute.itemsize
+    cuda = model.device.type == "cuda"
+    room = torch.cuda.get_device_properties(model.device).total_memory // 4 if cuda else CPU_CACHE_BYTES
+    return max(1, min(MOST_SLOTS, room // each))
 
 
 class Prefix(NamedTuple):
@@ -77,7 +96,7 @@ class Generator:
     def prefill(self, prompts: list[tuple[int, ...]]) -> Prefix:
         """Run whole prompts, padded on the right, which a causal decoder does not see."""
         lengths = torch.tensor([len(p) for p in prompts], device=self.model.device)
-        width = int(lengths.max())
+        width = min(self.capacity, -(-max(map(len, prompts)) // WIDTHS) * WIDTHS)
         ids = torch.tensor([[*p, *[0] * (width - len(p))] for p in prompts], device=self.model.device)
         short = ids.device.type == "cpu" and width <= attention.SHORT
         mask = attention.additive(attention.visible(width, None, ids.device), self.model.compute).unsqueeze(-2)
@@ -99,7 +118,7 @@ class Generator:
     def admit(self, slots: Int[Tensor, " m"], prefix: Prefix, rows: Int[Tensor, " m"]) -> None:
         """Copy the prompts `rows` of a prefix into slots."""
         width = prefix.keys[0].shape[2]
-        self.reach(width + 1)
+        self.reach(width)
         for index, source in enumerate(x for pair in zip(prefix.keys, prefix.values, strict=True) for x in pair):
             self.cache[index][:, :, :width].index_copy_(0, slots, source.index_select(0, rows))
 
@@ -117,7 +136,6 @@ class Generator:
         for index, old in enumerate(self.cache):
             self.cache[index] = self._view(spare, columns)
             self.cache[index][:, :, : self.columns] = old
-            self.cache[index][:, :, self.columns :] = 0
             spare, self._buffers[index] = self._buffers[index], spare
         self._buffers[-1] = spare
         self.columns = columns
@@ -125,22 +143,22 @@ class Generator:
     def step(self, ids: Int[Tensor, " n"], positions: Int[Tensor, " n"]) -> Float[Tensor, "n V"]:
         """Feed one token to each of the first n slots, at its position; logits of the next."""
         count, c = len(ids), self.heads
-        turn = self.turns.index_select(0, positions).view(count, 1, 1, -1)
-        columns = torch.arange(self.columns, device=ids.device)
-        mask = attention.additive(columns <= positions.unsqueeze(1), self.model.compute)
-        mask = mask.unsqueeze(1).expand(-1, c.keys, -1).reshape(count * c.keys, 1, -1)
-        rows = torch.arange(count * c.keys, device=ids.device) * self.columns
-        rows += positions.repeat_interleave(c.keys) if c.keys > 1 else positions
+        turn = self.turns.index_select(0, positions).unsqueeze(1)
+        seen = torch.arange(self.columns, device=ids.device) <= positions.unsqueeze(1)
+        mask = attention.additive(seen, self.model.compute).unsqueeze(1)
+        rows = torch.arange(count, device=ids.device) * (c.keys * self.columns) + positions
+        if c.keys > 1:
+            mask = mask.repeat_interleave(c.keys, 0)
+            rows = (rows.unsqueeze(1) + torch.arange(c.keys, device=ids.device) * self.columns).flatten()
         x = F.embedding(ids, self.embedding)
-        for index, w in enumerate(self.layers):
-            qkv = F.linear(normalise(x, c.eps), w.qkv, w.qkv_bias)
-            cut = attention.parts(qkv.unsqueeze(1), w.qk_scale, turn, c)
-            keys, values = (one[:count].flatten(0, 1) for one in self.cache[2 * index : 2 * index + 2])
-            keys.view(-1, c.dim).index_copy_(0, rows, cut.k.view(-1, c.dim))
-            values.view(-1, c.dim).index_copy_(0, rows, cut.v.view(-1, c.dim))
-            scores = torch.bmm(cut.q.flatten(0, 1), keys.mT).add_(mask)
-            mixed = torch.bmm(torch.softmax(scores, -1), values).view(count, -1)
-            x = x + F.linear(mixed, w.out, w.out_bias)
+        for w, keys, values in zip(self.layers, self.cache[::2], self.cache[1::2], strict=True):
+            new = attention.newest(F.linear(normalise(x, c.eps), w.qkv, w.qkv_bias), w.qk_scale, turn, c)
+            keys, values = keys[:count].view(-1, c.dim), values[:count].view(-1, c.dim)
+            keys.index_copy_(0, rows, new.k.reshape(-1, c.dim))
+            values.index_copy_(0, rows, new.v.reshape(-1, c.dim))
+            scores = torch.bmm(new.q, keys.view(len(rows), -1, c.dim).mT).add_(mask)
+            mixed = torch.bmm(torch.softmax(scores, -1), values.view(len(rows), -1, c.dim))
+            x = x + F.linear(mixed.view(count, -1), w.out, w.out_bias)
             x = x + feed_forward(x, w, c.eps)
         return self._logits(x)
 

@@ -7,6 +7,7 @@ which others are in the batch. Cumulative sums are many times cheaper on a CPU t
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -95,12 +96,16 @@ def choose(
 
 
 def _nucleus(probabilities: Tensor, sampling: Sampling) -> Tensor:
-    """Probabilities with all but the top k, then all but the top p of what is left, set to 0."""
-    ordered = probabilities.sort(dim=-1, descending=True, stable=True)
-    keep = torch.ones_like(ordered.values, dtype=torch.bool)
+    """Probabilities with all but the top k, then all but the top p of what is left, set to 0.
+
+    A token stays where it is as likely as the last one kept. numpy sorts many times faster than torch on a CPU.
+    """
+    if probabilities.is_cuda:
+        rising = probabilities.sort(dim=-1).values
+    else:
+        rising = torch.from_numpy(np.sort(probabilities.numpy(), axis=-1))
     if sampling.top_k:
-        keep[:, sampling.top_k :] = False
-    mass = ordered.values * keep
-    mass = mass / mass.sum(-1, keepdim=True)
-    keep &= mass.cumsum(-1) - mass < sampling.top_p
-    return torch.zeros_like(probabilities).scatter(-1, ordered.indices, ordered.values * keep)
+        rising[:, : -sampling.top_k] = 0.0
+    sums = rising.cumsum(-1, dtype=torch.float64)
+    last = torch.searchsorted(sums, (1 - sampling.top_p) * sums[:, -1:], right=True).clamp_(max=rising.shape[-1] - 1)
+    return probabilities * (probabilities >= rising.gather(-1, last))

@@ -19,7 +19,7 @@ def wide(x: Tensor) -> Tensor:
 def inverse_rms(x: Float[Tensor, "*B d"], eps: float) -> Float[Tensor, "*B 1"]:
     """1 / √(mean of squares + eps) over the last axis of a float32 tensor."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    return norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
 
 
 def norm_backward(grad: Tensor, unit: Tensor, inverse: Tensor) -> Tensor:
@@ -46,7 +46,10 @@ class _Normalise(torch.autograd.Function):
 
 def normalise(x: Float[Tensor, "*B d"], eps: float) -> Float[Tensor, "*B d"]:
     """x / √(mean(x²) + eps) over the last axis; the learnt scale belongs to the matrix that follows."""
-    return _Normalise.apply(x, eps)  # pyright: ignore[reportReturnType]
+    if torch.is_grad_enabled():
+        return _Normalise.apply(x, eps)  # pyright: ignore[reportReturnType]
+    x32 = wide(x)
+    return (x32 * inverse_rms(x32, eps)).to(x.dtype)
 
 
 class _Gated(torch.autograd.Function):
@@ -71,4 +74,7 @@ class _Gated(torch.autograd.Function):
 
 def gated(both: Float[Tensor, "*B 2f"]) -> Float[Tensor, "*B f"]:
     """silu(first half) · second half of the last axis (SwiGLU, arXiv 2002.05202)."""
-    return _Gated.apply(both)  # pyright: ignore[reportReturnType]
+    if torch.is_grad_enabled():
+        return _Gated.apply(both)  # pyright: ignore[reportReturnType]
+    gate, up = both.chunk(2, -1)
+    return torch.nn.functional.silu(gate).mul_(up)

@@ -31,9 +31,9 @@ def rotate(pairs: Float[Tensor, "*B d"], by: Complex[Tensor, "*C half"]) -> Floa
     return torch.view_as_real(turned).flatten(-2)
 
 
-def interleave(head_dim: int) -> Tensor:
-    """The order of a head's rows that puts the pairs of Hugging Face's layout (i, i + d/2) side by side."""
-    return torch.arange(head_dim).view(2, -1).T.flatten()
+def paired(rows: Float[Tensor, "rows ..."], head_dim: int) -> Float[Tensor, "rows ..."]:
+    """Rows of whole heads, so ordered that the pairs of Hugging Face's layout (i, i + d/2) lie side by side."""
+    return rows.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
 
 
 def attention_factor(rope: Rope) -> float:
