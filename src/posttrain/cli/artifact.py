@@ -131,7 +131,7 @@ def _metric(name: str, metric: Metric) -> tuple[str, ...]:
     if metric.value is None:
         return name, "", "", metric.reason or ""
     items = f"n {wording.count(metric.n)}" if metric.n else ""
-    fraction = f"{metric.k}/{metric.n}" if metric.k is not None else items
+    fraction = f"{metric.k}/{metric.n}" if metric.k is not None else items or metric.detail
     value = f"{wording.number(metric.value)} {metric.unit}".strip()
     return name, value, wording.interval(metric.low, metric.high), fraction
 

@@ -19,6 +19,9 @@ Has = Callable[[str], bool]
 Said = tuple[Value, str]
 """A verdict and its sentence."""
 
+MUST = {"at_least": "{} or more", "at_most": "{} or less", "equals": "{}"}
+"""A condition as it reads after `must be`."""
+
 
 def machine_has(need: str) -> bool:
     """Whether this machine has macos, cuda, nodejs or llama.cpp; of anything else it is not known to have it."""
@@ -36,7 +39,8 @@ def decide(gate: Gate, metric: Metric | None) -> Said:
     missing = _unknown(gate, metric)
     if metric is None or missing:
         return "inconclusive", missing
-    return _by_interval(gate, metric) if gate.decide == "interval" else _by_point(gate, metric)
+    value, said = _by_interval(gate, metric) if gate.decide == "interval" else _by_point(gate, metric)
+    return value, f"{said}: {metric.detail}" if metric.detail and value != "pass" else said
 
 
 def condition(gate: Gate) -> tuple[str, Decimal]:
@@ -66,8 +70,10 @@ def _by_point(gate: Gate, metric: Metric) -> Said:
         value, shown = Fraction(Decimal(repr(metric.value))), f"{metric.value:g}"
     name, bound = condition(gate)
     met = _meets(name, value, Fraction(bound))
-    text = f"{gate.metric} is {shown}, {name} {bound}"
-    return ("pass", text) if met else (gate.unmet, f"{text} is not met")
+    text = f"{gate.metric} is {shown}"
+    if met:
+        return "pass", f"{text}, {name} {bound}"
+    return gate.unmet, f"{text} and must be {MUST[name].format(bound)}"
 
 
 def _by_interval(gate: Gate, metric: Metric) -> Said:
@@ -75,11 +81,12 @@ def _by_interval(gate: Gate, metric: Metric) -> Said:
     if metric.low is None or metric.high is None or not math.isfinite(metric.low) or not math.isfinite(metric.high):
         return "inconclusive", f"{gate.metric} has no interval"
     low, high, at = Fraction(Decimal(repr(metric.low))), Fraction(Decimal(repr(metric.high))), Fraction(bound)
-    text = f"{gate.metric} lies in [{metric.low:.4g}, {metric.high:.4g}], {name} {bound}"
+    text = f"{gate.metric} lies in [{metric.low:.4g}, {metric.high:.4g}]"
     if _meets(name, low, at) and _meets(name, high, at):
-        return "pass", text
+        return "pass", f"{text}, {name} {bound}"
     wholly_bad = not _meets(name, low, at) and not _meets(name, high, at) and not (name == "equals" and low < at < high)
-    return (gate.unmet, f"{text} is not met") if wholly_bad else ("inconclusive", f"{text} is not decided")
+    said = f"{text} and must be {MUST[name].format(bound)}"
+    return (gate.unmet, said) if wholly_bad else ("inconclusive", f"{said}: too wide to tell")
 
 
 def _meets(name: str, value: Fraction, bound: Fraction) -> bool:

@@ -27,6 +27,8 @@ class Metric:
     low: float | None = None
     high: float | None = None
     unit: str = ""
+    detail: str = ""
+    """What was counted, in words, where a verdict must name it: the damages of a model folder."""
 
     def __post_init__(self) -> None:
         """Unknown is not zero: no value without a reason."""

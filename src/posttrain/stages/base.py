@@ -62,14 +62,28 @@ GATES = {"sound": Gate(metric="damages", equals=Decimal(0))}
 
 
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
-    """What types alone do not show: a preset that does not exist, a model only a hub has."""
+    """What types alone do not show: a preset that does not exist, a model only a hub has, a folder that is no model."""
     if isinstance(knobs.id, Path):
-        return ()
+        refused = _no_model(knobs.id)
+        return (f"id = {knobs.id}: {refused}",) if refused else ()
     if not knobs.id.startswith(MADE):
         return (f"id: {knobs.id!r} is a hub id; models come from presets ({', '.join(_names())}) and folders",)
     if knobs.id not in _names():
         return (f"id: no preset is called {knobs.id!r}; known: {', '.join(_names())}",)
     return ()
+
+
+def _no_model(folder: Path) -> str:
+    """Why a folder is no model that can be taken over; empty where it is one."""
+    from posttrain.models.config import parse, read_config
+
+    try:
+        parse(read_config(folder))
+    except UsageError as error:
+        return error.what
+    if not any(folder.glob("*.safetensors")):
+        return "it holds no weights (*.safetensors): it is no model folder."
+    return ""
 
 
 def _names() -> tuple[str, ...]:
@@ -108,12 +122,8 @@ def _prompting(knobs: Knobs, own: Mapping[str, Any]) -> "Prompting":
 
 def _adopt(ctx: Context[Knobs], folder: Path) -> dict[str, float]:
     """Take over the files of a user's model, and say how it is asked."""
-    from posttrain.models.config import parse, read_config
     from posttrain.models.load import PROMPTING
 
-    parse(read_config(folder), where=str(folder / "config.json"))
-    if not any(folder.glob("*.safetensors")):
-        raise UsageError("is not a model folder: it holds no safetensors.", where=str(folder))
     for path in sorted({path for pattern in TAKEN for path in folder.glob(pattern) if path.is_file()}):
         if path.name not in (PROMPTING, REPORT):
             ctx.link(path, path.name)
@@ -190,12 +200,12 @@ def measure(artifact: Artifact, knobs: Knobs) -> Mapping[str, Metric]:
     from math import prod
 
     from posttrain.models.config import parse, read_config
-    from posttrain.models.sound import damages
+    from posttrain.models.sound import soundness
 
     told = json.loads(artifact.file(REPORT).read_text(encoding="utf-8"))
     shapes = parse(read_config(artifact.path)).shapes()
     found = {
-        "damages": Metric(len(damages(artifact.path))),
+        "damages": soundness(artifact.path),
         "parameters": Metric(sum(map(prod, shapes.values()))),
         "tokens": Metric(told["tokens"], unit="tokens"),
     }

@@ -135,11 +135,11 @@ def _coefficients(knobs: Knobs, count: int) -> tuple[float, ...]:
 
 def measure(artifact: Artifact, knobs: Knobs) -> Mapping[str, Metric]:
     """Metrics from the folder: its soundness, and what `fuse.json` says was merged."""
-    from posttrain.models.sound import damages
+    from posttrain.models.sound import soundness
 
     told = json.loads(artifact.file(REPORT).read_text(encoding="utf-8"))
     found = {
-        "damages": Metric(len(damages(artifact.path))),
+        "damages": soundness(artifact.path),
         "ulp_gap": Metric(told["ulp_gap"], unit="ulp"),
         "experts": Metric(len(told["parts"]) - _adds(knobs)),
         "distance": Metric(max(part["distance"] for part in told["parts"])),

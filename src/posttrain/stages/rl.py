@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from posttrain.spec.errors import Mismatch, UsageError
-from posttrain.spec.gate import Gate, Metric, Metrics
+from posttrain.spec.gate import Gate, Metrics
 from posttrain.spec.knobs import File
 from posttrain.spec.knobs import Knobs as BaseKnobs
 from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome, Role
@@ -130,13 +129,17 @@ GATES = gates
 
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
     """A nucleus in rollouts, no room for a response, no problems, a domain that no input has."""
+    from posttrain.models import foresee
+
     data = inputs.get("data", ())
     axes = {source.axes.get("domain") for source in data}
     known = {domain for domain in axes if domain} if None not in axes and not knobs.train else set(knobs.domains)
     missing = [domain for domain in knobs.domains if domain not in known]
+    long = foresee.too_long(knobs.max_seq_length, inputs.get("model", ()))
     wrong = {
-        "top_p and top_k: a nucleus in rollouts makes the ratio of policies wrong; only 1 and 0": knobs.top_p < 1
-        or knobs.top_k > 0,
+        f"top_p = {knobs.top_p:g} and top_k = {knobs.top_k}: rollouts take no nucleus, only top_p = 1 and top_k = 0, "
+        "for the ratio of policies is over the whole vocabulary": knobs.top_p < 1 or knobs.top_k > 0,
+        long: bool(long),
         f"max_prompt_length = {knobs.prompt_length} leaves no token of max_seq_length = {knobs.max_seq_length}"
         " for a response": knobs.cap < 1,
         "inputs.data: there is nothing to train on; give it, or the knob train": not data and not knobs.train,
@@ -165,21 +168,12 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 
 
 def _size(models: tuple[Foreseen, ...]) -> "Size | None":
-    """The size of the model to come: of its folder, or of the preset or folder it goes back to."""
-    from posttrain.models.config import read_config
-    from posttrain.models.presets import presets
+    """The size of the model to come, where it is known."""
+    from posttrain.models import foresee
     from posttrain.models.size import size_of
 
-    while models:
-        first = models[0]
-        name = str(first.knobs.get("id")) if first.kind == "base" else ""
-        folder = first.artifact.path if first.artifact is not None else Path(name)
-        if (folder / "config.json").is_file():
-            return size_of(read_config(folder))
-        if name in presets():
-            return size_of({**presets()[name].config, "vocab_size": presets()[name].tokenizer.size})
-        models = first.inputs.get("model") or first.inputs.get("models") or ()
-    return None
+    config = foresee.config_of(models)
+    return None if config is None else size_of(config)
 
 
 def run(ctx: Context[Knobs]) -> Outcome:
@@ -333,11 +327,10 @@ def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
     """Every metric from the rows of steps and validations, and the deep check of the folder."""
     from posttrain.data import rows
     from posttrain.data.records import RlStep, Score
-    from posttrain.models.sound import damages
+    from posttrain.models.sound import soundness
     from posttrain.train.rl import learn, tell
 
     steps = rows.read_all(artifact.file(learn.STEPS), RlStep)
     validations = rows.read(artifact.file(learn.VALIDATION), Score)
     found = tell.metrics(steps, validations, select_best=knobs.select == "best_val")
-    broken = damages(artifact.path)
-    return found | {"damages": Metric(len(broken))}
+    return found | {"damages": soundness(artifact.path)}

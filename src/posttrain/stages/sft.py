@@ -79,9 +79,14 @@ GATES = {
 
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
     """What types alone do not show."""
-    if knobs.replay and not inputs.get("replay"):
-        return ("replay: rows are to be mixed in, and the role replay has no input",)
-    return ()
+    from posttrain.models.foresee import too_long
+
+    replay = f"replay = {knobs.replay:g} mixes rows in, and the role `replay` has no input: give it one, or replay = 0"
+    found = (
+        replay if knobs.replay and not inputs.get("replay") else "",
+        too_long(knobs.max_seq_length, inputs.get("model", ())),
+    )
+    return tuple(said for said in found if said)
 
 
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
@@ -172,7 +177,7 @@ def _window_fits(knobs: Knobs, config: Mapping[str, Any]) -> None:
     positions = config.get("max_position_embeddings")
     if positions is not None and knobs.max_seq_length > positions:
         raise UsageError(
-            f"{knobs.max_seq_length} tokens are more than the model's {positions} positions",
+            f"{knobs.max_seq_length} tokens are more than the model's {positions} positions.",
             where="max_seq_length",
             remedy=f"Set it to {positions} or less, or give the base more positions.",
         )
@@ -207,14 +212,14 @@ def _write(out: Path, rows: "Material", trained: "Trained", bad: int) -> None:
 
 def measure(artifact: Artifact, knobs: Knobs) -> Mapping[str, Metric]:
     """Metrics from the folder: its soundness, and the counts and losses of `training.json`."""
-    from posttrain.models.sound import damages
+    from posttrain.models.sound import soundness
 
     told = json.loads(artifact.file(REPORT).read_text(encoding="utf-8"))
     rows, val = told["rows"], told["val"]
     given = rows["own"] + rows["replayed"]
     last = Metric(val[max(val, key=int)], unit="nats") if val else Metric(None, "no held-out rows with solutions")
     return {
-        "damages": Metric(len(damages(artifact.path))),
+        "damages": soundness(artifact.path),
         "bad_masks": Metric(told["bad_masks"]),
         "rows_kept": Metric(rows["kept"] / given, k=rows["kept"], n=given),
         "loss": Metric(told["loss"], unit="nats"),
