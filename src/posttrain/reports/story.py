@@ -105,7 +105,8 @@ def evidence(metric: Metric | None) -> str:
     fraction = f" ({wording.count(metric.k)}/{wording.count(metric.n)})" if metric.k is not None and metric.n else ""
     span = wording.interval(metric.low, metric.high)
     unit = f" {metric.unit}" if metric.unit else ""
-    return f"{wording.number(metric.value)}{unit}{fraction}{f' {span}' if span else ''}"
+    value = wording.share(metric.value) if span and abs(metric.value) < 10 else wording.number(metric.value)
+    return f"{value}{unit}{fraction}{f' {span}' if span else ''}"
 
 
 def headline(table: Learning) -> str:

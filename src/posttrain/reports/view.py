@@ -153,7 +153,7 @@ EXIT_MEANS: Mapping[int, str] = {
     3: "inconclusive: a stop gate could not be decided",
     4: "something this machine lacks",
     5: "a budget was reached",
-    6: "two things that must be equal are not",
+    6: "data is not what it must be, or two things that must be equal are not",
     7: "a stage failed",
     8: "a stage ran past its time",
     130: "the user stopped it",
