@@ -1,7 +1,7 @@
 """Next-token training: which rows a step takes, its loss in micro-batches, what is told and saved on the way."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,8 +51,13 @@ class Draw:
 
     def batches(self, examples: Sequence[Example], step: int) -> list[Batch]:
         """The micro-batches of step `step`."""
-        chosen = [examples[i] for i in self.picks(step, len(examples))]
+        chosen = longest_first(examples[i] for i in self.picks(step, len(examples)))
         return micro_batches(chosen, max_tokens=self.max_tokens, packing=self.packing, window=self.window)
+
+
+def longest_first(examples: Iterable[Example]) -> list[Example]:
+    """In the order in which they pack tightest."""
+    return sorted(examples, key=lambda example: len(example.ids), reverse=True)
 
 
 def share(model: Decoder, batch: Batch, count: int) -> Tensor:

@@ -7,7 +7,7 @@ from posttrain.data.chat import Turn
 from posttrain.data.pack import Example, micro_batches
 from posttrain.models.decoder import Decoder
 from posttrain.train import loop, optim
-from posttrain.train.lm import parts
+from posttrain.train.lm import longest_first, parts
 from posttrain.train.material import Asked
 from posttrain.train.state import Keeper
 
@@ -54,7 +54,7 @@ def pretrain(
     window = -(-max(len(document.ids) for document in documents) // 64) * 64
 
     def step_parts(step: int) -> list[loop.Part]:
-        chosen = [documents[i] for i in steps[step]]
+        chosen = longest_first(documents[i] for i in steps[step])
         return parts(model, micro_batches(chosen, max_tokens=len(chosen) * window, packing=True, window=window))
 
     def after(done: int, report: loop.StepReport) -> None:
