@@ -23,7 +23,7 @@ PREFILL_TOKENS = 4096
 """Prompts are run together up to this many tokens, padding included."""
 
 REFILL = 16
-"""Slots are refilled once one in so many is free."""
+"""Slots are refilled, and at the end moved together, once one in so many is free."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class _Run:
         self.drawn = torch.zeros(slots, sampling.max_new_tokens, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(slots, sampling.max_new_tokens, device=device)
         self.owner: list[_Job | None] = [None] * slots
+        self.active = 0
         self.used = 0
         self.reach = 0
         self.waiting: deque[_Job] = deque()
@@ -108,19 +109,15 @@ class _Run:
         self.done: dict[tuple[int, int], Completion] = {}
         self.news = False
 
-    @property
-    def active(self) -> int:
-        """Slots that hold an unfinished sample."""
-        return len(self.owner) - self.owner.count(None)
-
     def refill(self) -> None:
         """Put waiting samples into free slots, or, where none waits, move the last ones together."""
-        free = [slot for slot, job in enumerate(self.owner) if job is None]
+        free = len(self.owner) - self.active
         if not self.waiting:
-            self._together()
-        elif len(free) * REFILL >= len(self.owner) or self.active == 0:
-            jobs = [self.waiting.popleft() for _ in range(min(len(free), len(self.waiting)))]
-            self._admit(free[: len(jobs)], jobs)
+            if self.active + max(1, self.used // REFILL) <= self.used:
+                self._together()
+        elif free * REFILL >= len(self.owner) or not self.active:
+            slots = [slot for slot, job in enumerate(self.owner) if job is None][: len(self.waiting)]
+            self._admit(slots, [self.waiting.popleft() for _ in slots])
 
     def step(self) -> None:
         """One token for every slot in use."""
@@ -148,6 +145,7 @@ class _Run:
             lengths = [len(self.requests[job.request].ids) for _, job in mine]
             for slot, job in mine:
                 self.owner[slot] = job
+            self.active += len(mine)
             self.generator.admit(at, prefix, rows)
             self.used = max(self.used, max(slots) + 1)
             self.reach = max(self.reach, *lengths)
@@ -156,8 +154,7 @@ class _Run:
             self.positions[at] = torch.tensor(lengths, device=device) - 1
             self.counts[at] = 0
             self._record(at, choose(prefix.logits[rows], self.sampling, self.keys[at], self.counts[at]))
-        waits = {job.request for job in list(self.waiting)[:1]}
-        first = min(waits, default=len(self.requests))
+        first = self.waiting[0].request if self.waiting else len(self.requests)
         self.prefixes = {request: kept for request, kept in self.prefixes.items() if request >= first}
 
     def _prefill(self, first: int) -> None:
@@ -195,6 +192,7 @@ class _Run:
             self.owner[slot] = None
             if job is None:
                 continue
+            self.active -= 1
             stopped = bool(self.stops[ids[count - 1]])
             self.done[job] = Completion(tuple(ids[:count]), tuple(row[:count]), "stop" if stopped else "length")
             self.news = True
@@ -202,10 +200,8 @@ class _Run:
         self.positions[rows] = 0
 
     def _together(self) -> None:
-        """Move the last samples into the holes before them, once holes are a part worth the copy."""
+        """Move the last samples into the holes before them."""
         held = [slot for slot in range(self.used) if self.owner[slot] is not None]
-        if len(held) + max(1, self.used // REFILL) > self.used:
-            return
         holes = [slot for slot in range(len(held)) if self.owner[slot] is None]
         movers = held[len(held) - len(holes) :]
         if movers:

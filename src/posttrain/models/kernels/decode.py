@@ -99,7 +99,9 @@ class Generator:
         width = min(self.capacity, -(-max(map(len, prompts)) // WIDTHS) * WIDTHS)
         ids = torch.tensor([[*p, *[0] * (width - len(p))] for p in prompts], device=self.model.device)
         short = ids.device.type == "cpu" and width <= attention.SHORT
-        mask = attention.additive(attention.visible(width, None, ids.device), self.model.compute).unsqueeze(-2)
+        mask = None
+        if short:
+            mask = attention.additive(attention.visible(width, None, ids.device), self.model.compute).unsqueeze(-2)
         turn = self.turns[:width].unsqueeze(-2)
         x = F.embedding(ids, self.embedding)
         keys, values = [], []
@@ -109,7 +111,7 @@ class Generator:
             )
             keys.append(cut.k)
             values.append(cut.v)
-            mixed = self._mixed(cut, mask) if short else self._fused(cut)
+            mixed = self._fused(cut) if mask is None else self._mixed(cut, mask)
             x = x + F.linear(mixed, w.out, w.out_bias)
             x = x + feed_forward(x, w, self.heads.eps)
         last = x[torch.arange(len(prompts), device=ids.device), lengths - 1]
