@@ -6,7 +6,7 @@ import pytest
 
 from cli.door import posttrain
 from posttrain import stages
-from posttrain.spec.knobs import Knobs, Variant, tagged
+from posttrain.spec.knobs import Knobs, Variant, documents, tagged
 
 
 def test_every_kind_is_listed_with_its_line():
@@ -20,9 +20,10 @@ def test_a_kind_shows_every_knob_role_and_gate(name):
     """S-A4: knobs with type and default."""
     said, kind = posttrain("kinds", name), stages.kind(name)
     assert said.code == 0
-    for knob, field in kind.knobs.model_fields.items():
+    words = documents(kind.knobs)
+    for knob in kind.knobs.model_fields:
         assert f"\n  {knob} " in said.out
-        assert field.description and " ".join(field.description.split()) in said.out
+        assert words[knob] and " ".join(words[knob].split()) in said.out
     assert all(f"\n  {role} " in said.out for role in kind.roles)
 
 
@@ -60,7 +61,7 @@ class Sample(Knobs):
 def test_a_union_shows_its_tags_and_the_knobs_of_each():
     from posttrain.cli.kinds import _knobs
 
-    rows = {row[0]: row for row in _knobs(Sample.model_fields, "")}
+    rows = {row[0]: row for row in _knobs(Sample, "")}
     assert rows["method"][1:3] == ("even | weighted", "even")
     assert rows["    shares"] == ("    shares", "list of number", "empty", "One for each.")
     assert rows["names"][1:3] == ("table of text | none", "none")

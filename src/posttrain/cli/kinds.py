@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -14,7 +15,7 @@ from posttrain.cli.tables import columns
 from posttrain.reports.wording import condition
 from posttrain.spec.errors import UsageError
 from posttrain.spec.gate import CONDITIONS, Gate
-from posttrain.spec.knobs import FileMark, Variant
+from posttrain.spec.knobs import FileMark, Variant, documents
 from posttrain.spec.stage import Kind
 
 
@@ -36,7 +37,7 @@ def one(name: str) -> str:
     parts = [f"{kind.name} (makes {kind.makes}): {kind.says}"]
     if kind.roles:
         parts.append("Roles\n" + columns(_role(kind, role) for role in kind.roles))
-    parts.append("Knobs\n" + columns(_knobs(kind.knobs.model_fields, "")))
+    parts.append("Knobs\n" + columns(_knobs(kind.knobs, "")))
     gates = _gates(kind)
     if gates:
         parts.append("Gates\n" + columns(_gate(gate, judged) for gate, judged in gates.items()))
@@ -57,18 +58,19 @@ _COUNTS = {
 """How many inputs a role takes, by `many` and `optional`."""
 
 
-def _knobs(fields: dict[str, FieldInfo], indent: str) -> Iterator[tuple[str, ...]]:
+def _knobs(model: type[BaseModel], indent: str) -> Iterator[tuple[str, ...]]:
     """A row for each knob, and below a union the knobs of its variants."""
-    for name, field in fields.items():
+    words = documents(model)
+    for name, field in model.model_fields.items():
         if name == "type":
             continue
-        says = " ".join((field.description or "").split())
+        says = " ".join(words.get(name, "").split())
         yield f"{indent}{name}", type_text(field), _default(field), says
         for variant in variants(field.annotation, *field.metadata):
             tag = str(variant.model_fields["type"].default)
             if len(variant.model_fields) > 1:
                 yield f"{indent}  {tag}", "", "", " ".join((variant.__doc__ or "").split())
-                yield from _knobs(variant.model_fields, indent + "    ")
+                yield from _knobs(variant, indent + "    ")
 
 
 def type_text(field: FieldInfo) -> str:
