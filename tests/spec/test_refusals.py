@@ -254,7 +254,11 @@ def test_everything_wrong_is_told_at_once():
         ('name = "toy"', "toy.toml does not say its format.\n  This program reads `format = 1`."),
         ('format = 2\nname = "toy"', "toy.toml is written in format 2.\n  This program reads `format = 1`."),
         ("format = 1\nname = ", "toy.toml cannot be parsed: Invalid value (at end of document)"),
-        ("format = 1", "toy.toml: name is missing.\n  It has no default."),
+        (
+            "format = 1",
+            "toy.toml has no stages.\n  Write [stage.NAME] with its kind = "
+            '"...".\ntoy.toml: name is missing.\n  It has no default.',
+        ),
     ],
 )
 def test_another_format(source, said):

@@ -77,7 +77,7 @@ def _node(asked: Path) -> NodeView | None:
     if id in nodes or asked.exists():
         return nodes.get(id)
     near = difflib.get_close_matches(id, nodes, n=1)
-    hint = f'Did you mean "{near[0]}"?' if near else f"It has {', '.join(nodes)}."
+    hint = f'Did you mean "{near[0]}"?' if near else f"It has {', '.join(nodes) or 'none yet'}."
     raise UsageError(f'the run has no node "{id}".', where=str(run.folder), remedy=hint)
 
 

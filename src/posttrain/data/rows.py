@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from pydantic import ValidationError
 
 from posttrain.data.records import Row
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, UsageError
 
 R = TypeVar("R", bound=Row)
 
@@ -48,8 +49,8 @@ def read_fields(path: Path, fields: Collection[str]) -> Iterator[dict[str, str]]
     for number, line in _lines(path):
         where = f"{path} line {number}"
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            row = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
             raise Mismatch(f"the whole line: it is not JSON: {error}", where=where) from error
         if not isinstance(row, dict):
             raise Mismatch("the whole line: it is not a table", where=where)
@@ -73,8 +74,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield from enumerate(lines, start=1)
     except FileNotFoundError as error:
         raise Mismatch("there is no such file of rows", where=str(path)) from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Mismatch("the compressed file is cut or damaged", where=str(path)) from error
+    except OSError as error:
+        raise UsageError(f"the file of rows cannot be read ({error.strerror}).", where=str(path)) from error
 
 
 def _row(path: Path, number: int, line: bytes, of: type[R]) -> R:

@@ -34,7 +34,7 @@ class Foresight:
         """What the kind refuses of these knobs and inputs."""
         if node.kind.check is None:
             return ()
-        return tuple(Problem(f"stage.{node.stage}", said) for said in node.kind.check(node.knobs, self.inputs(node)))
+        return tuple(Problem(node.place, said) for said in node.kind.check(node.knobs, self.inputs(node)))
 
     def estimate(self, node: Node) -> Estimate:
         """What the kind expects."""

@@ -53,6 +53,8 @@ class Node:
     retries: int
     wait_off: tuple[str, ...] = ()
     """Stages it waits for that are off: their gates count as not_run."""
+    place: str = ""
+    """File and key of its stage, as errors name it."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class _Expansion:
                 timeout=spec.timeout,
                 retries=spec.retries,
                 wait_off=wait_off,
+                place=self._where(stage),
             )
 
     def circles(self) -> None:

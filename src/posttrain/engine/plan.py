@@ -197,16 +197,15 @@ def own_folders(*nodes: Node) -> dict[Source, Artifact]:
         for role, source in ((role, source) for role, sources in node.inputs.items() for source in sources):
             if source.path is None:
                 continue
-            where = f"stage.{node.stage}.inputs.{role}"
+            where, wanted = f"{node.place}.inputs.{role}", node.kind.roles[role]
             try:
                 found[source] = found.get(source) or artifact.adopted(source.path, source.digest)
             except UsageError as error:
-                problems[where] = Problem(where, f"{source.path}: {error.what}", error.remedy)
+                problems[where] = Problem(where, f"= {source.path}: {error.what}", error.remedy)
                 continue
-            types = node.kind.roles[role].types
-            if found[source].type not in types:
-                said = f"{source.path} is {found[source].type}, this role takes {' or '.join(types)}."
-                problems[where] = Problem(where, said)
+            if found[source].type not in wanted.types:
+                said = f"takes {' or '.join(wanted.types)}, and {source.path} holds {found[source].type}."
+                problems[where] = Problem(where, said, f"The role is {wanted.says}.")
     if problems:
         raise RecipeError(tuple(problems.values()))
     return found

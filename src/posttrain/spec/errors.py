@@ -47,7 +47,7 @@ class UsageError(Stop):
     code = 2
 
 
-PREDICATES = ("=", "is", "names", "needs", "takes", "comes", "goes", "does", "must", "cannot")
+PREDICATES = ("=", "is", "has", "names", "needs", "takes", "comes", "goes", "does", "must", "cannot")
 """First words of a cause that reads on from the key it is about."""
 
 

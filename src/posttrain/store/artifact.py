@@ -174,10 +174,10 @@ def adopted(path: Path, expected: str | None = None) -> Artifact:
     folder = locate(path)
     made = manifest(folder) if _is_artifact(folder) else None
     if made is None:
-        entries = scan(folder)
+        type, entries = _type(folder), scan(folder)
         found = Artifact(
             node=str(path),
-            type=_type(folder),
+            type=type,
             path=folder,
             digest=digest(entries),
             files=tuple(e.name for e in entries),
@@ -227,7 +227,7 @@ def _names(folder: Path) -> list[str]:
     found: list[str] = []
     for at, _, files in os.walk(folder, followlinks=True):
         found += [(Path(at) / name).relative_to(folder).as_posix() for name in files]
-    return sorted(name for name in found if name != MANIFEST)
+    return sorted(name for name in found if name != MANIFEST and (folder / name).is_file())
 
 
 def _is_artifact(folder: Path) -> bool:

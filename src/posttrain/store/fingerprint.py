@@ -85,11 +85,17 @@ def differences(old: Facts, new: Facts, *, inputs: bool = True) -> tuple[str, ..
         return (f"kind {old.kind} → {new.kind}",)
     if old.version != new.version:
         found.append(f"kind version {old.version} → {new.version}")
-    found += [f"knob {key}: {was} → {now}" for key, was, now in _changed(old.knobs, new.knobs, "")]
+    for key, was, now in _changed(old.knobs, new.knobs, ""):
+        found.append(f"knob {key}: {_named(was, old, key)} → {_named(now, new, key)}")
     if old.seed != new.seed:
         found.append("seed")
-    found += [f"file {key} changed" for key in sorted(old.files.keys() | new.files.keys()) if _moved(old, new, key)]
+    found += [f"file {key} changed" for key in sorted(old.files.keys() & new.files.keys()) if _moved(old, new, key)]
     return (*found, *(_inputs_changed(old, new) if inputs else ()))
+
+
+def _named(shown: str, facts: Facts, key: str) -> str:
+    """A knob's value; of a file, whose path does not count, that it is one."""
+    return f"the file {facts.files[key][:12]}" if key in facts.files else shown
 
 
 def _moved(old: Facts, new: Facts, key: str) -> bool:

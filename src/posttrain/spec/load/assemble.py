@@ -64,6 +64,8 @@ def resolve(
     layers += command_layers(sets, _names(layers), problems)
     if run is not None:
         layers.append({"run": Leaf(str(run), COMMAND, "command line: --run")})
+    if not _names(layers[:1]):
+        problems.append(Problem(document.label, "has no stages.", 'Write [stage.NAME] with its kind = "...".'))
     drafts = _drafts(document, layers, kinds, problems)
     _check_variables(document, drafts, problems)
     head_tree, shared = _head(layers), _shared(layers)
