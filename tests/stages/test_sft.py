@@ -172,7 +172,10 @@ def test_equal_seeds_equal_bytes_after_a_kill(tmp_path, given):
 
 def test_the_plan_warns_of_many_epochs(given):
     data = {"data": (Foreseen("prepare", "prepare", {"max_problems": 40, "n_solutions": 2}, {}),)}
-    assert sft.estimate(sft.Knobs(steps=10, batch=8), data).remarks == ()
+    few = sft.estimate(sft.Knobs(steps=10, batch=8, max_seq_length=64), data)
+    assert (few.remarks, few.tokens, few.memory) == ((), 10 * 8 * 64, None)
+    tiny = {"model": (Foreseen("base", "base", {"id": "tiny:base"}, {}),)}
+    assert sft.estimate(sft.Knobs(), tiny).memory > 2**24
     (remark,) = sft.estimate(sft.Knobs(steps=200, batch=8), data).remarks
     assert remark.startswith("20.0 epochs")
 

@@ -93,12 +93,18 @@ def _names() -> tuple[str, ...]:
 
 
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
-    """Tokens of pre-training; a folder and a random model take none."""
-    if isinstance(knobs.id, Path) or knobs.id not in _names():
-        return Estimate(tokens=0)
+    """Tokens of pre-training and its memory; a folder and a random model take no tokens."""
+    from posttrain.models.foresee import config_of
     from posttrain.models.presets import preset
+    from posttrain.models.size import size_of
 
-    return Estimate(tokens=preset(knobs.id).pretrain.tokens)
+    config = config_of((Foreseen("base", "base", knobs.model_dump(mode="json"), {}),))
+    size = size_of(config) if config else None
+    if isinstance(knobs.id, Path) or knobs.id not in _names():
+        return Estimate(tokens=0, memory=size.weight_bytes() if size else None)
+    plan = preset(knobs.id).pretrain
+    window = plan.batch_tokens if plan.tokens else 0
+    return Estimate(tokens=plan.tokens, memory=size.training_bytes(window, window=128) if size else None)
 
 
 def run(ctx: Context[Knobs]) -> Outcome:

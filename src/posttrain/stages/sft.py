@@ -1,6 +1,7 @@
 """Train a model on solutions: prompt masked, loss weighted by target tokens, replay against forgetting."""
 
 import json
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -90,13 +91,23 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
 
 
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
-    """A remark where each row is seen more than ten times; counts come from the knobs of the data to come."""
+    """Tokens at most and memory; a remark where each row is seen more than ten times."""
+    from posttrain.models.foresee import config_of
+    from posttrain.models.size import size_of
+
     counts = [(f.knobs.get("max_problems"), f.knobs.get("n_solutions", 1)) for f in inputs.get("data", ())]
     rows = sum(a * b for a, b in counts if isinstance(a, int) and isinstance(b, int)) * (1 + knobs.replay)
-    if not rows:
-        return Estimate()
-    epochs = knobs.steps * knobs.batch * knobs.accumulate / rows if knobs.steps else knobs.epochs
-    return Estimate(remarks=(f"{epochs:.1f} epochs: each row is seen more than ten times",) if epochs > 10 else ())
+    step = knobs.batch * knobs.accumulate
+    steps = knobs.steps or math.ceil(knobs.epochs * math.ceil(rows / step))
+    epochs = steps * step / rows if rows else 0.0
+    config = config_of(inputs.get("model", ()))
+    return Estimate(
+        tokens=steps * step * knobs.max_seq_length or None,
+        memory=size_of(config).training_bytes(knobs.micro_batch_tokens, window=knobs.max_seq_length)
+        if config
+        else None,
+        remarks=(f"{epochs:.1f} epochs: each row is seen more than ten times",) if epochs > 10 else (),
+    )
 
 
 def run(ctx: Context[Knobs]) -> Outcome:
