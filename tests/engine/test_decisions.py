@@ -244,7 +244,7 @@ def test_the_users_folder_is_recognised_and_digested(tmp_path: Path) -> None:
         bed.actions()
     (data / "train.jsonl").rename(data / "config.json")
     bed.recipe.write_text(text)
-    with pytest.raises(RecipeError, match="takes data, and .* holds model"):
+    with pytest.raises(RecipeError, match=r"takes data, and .* holds model"):
         bed.actions()
     shutil.rmtree(data)
     with pytest.raises(UsageError, match="no such folder"):

@@ -51,8 +51,8 @@ def test_a_committed_artifact_reads_back(tmp_path: Path) -> None:
     """S-A1: the manifest lists each file's sha256, parents, fingerprint."""
     store, folder = made(tmp_path)
     read = artifact.manifest(folder)
-    assert read == manifest_of(folder)
-    assert read is not None
+    assert read is not None and len(read.seal) == 64
+    assert read.model_copy(update={"seal": ""}) == manifest_of(folder)
     assert [entry.name for entry in read.files] == ["a.bin", "deep/b.txt"]
     assert artifact.verify(folder) == ()
     assert not store.out(MARK).exists()
@@ -165,6 +165,18 @@ def test_changed_facts_are_found(tmp_path: Path) -> None:
     assert artifact.verify(folder) == ("manifest.json has changed",)
     with pytest.raises(Mismatch, match=r"manifest\.json has changed"):
         artifact.glance(folder)
+
+
+def test_every_flipped_byte_of_a_manifest_is_found(tmp_path: Path) -> None:
+    """S-A8: a metric, a remark or a time that changed on disk is damage like a changed file."""
+    _, folder = made(tmp_path)
+    path = folder / "manifest.json"
+    good = path.read_bytes()
+    for place in range(len(good) - 1):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert artifact.verify(folder), (place, good[max(0, place - 20) : place + 20])
+    path.write_bytes(good)
+    assert artifact.verify(folder) == ()
 
 
 def test_a_disk_that_refuses_is_an_error_of_the_environment(tmp_path: Path) -> None:

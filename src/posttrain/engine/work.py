@@ -75,7 +75,7 @@ def work_node(graph: Graph, id: str, run: Run, order: Order) -> Manifest:
             room.report_to(ledger, clock, strict=order.strict)
             _use_threads(node.resources.cpus)
             made = _made(room, node.kind.run(room), now, clock)
-            artifact.commit(room.out, folder, made, replaced=run.store.replaced(mark))
+            made = artifact.commit(room.out, folder, made, replaced=run.store.replaced(mark))
             shutil.rmtree(run.store.scratch(mark), ignore_errors=True)
         run.point(id, mark)
     return made

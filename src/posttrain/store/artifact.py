@@ -4,6 +4,8 @@ An artifact exists once its folder carries a manifest under its fingerprint; bef
 re-digests every file; a run that keeps everything compares sizes only.
 """
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -17,7 +19,7 @@ from posttrain.spec.errors import Mismatch, MissingNeed, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.spec.knobs import Closed
 from posttrain.spec.stage import Artifact, ArtifactType
-from posttrain.store.fingerprint import Facts, content_digest, file_digest, fingerprint
+from posttrain.store.fingerprint import Facts, canonical, content_digest, file_digest, fingerprint
 from posttrain.store.run import MANIFEST, locate
 
 FORMAT = 1
@@ -58,6 +60,8 @@ class Manifest(Closed):
     remarks: tuple[Remark, ...] = ()
     measured: dict[str, Any] = Field(default_factory=dict)
     """Times, memory, rates, environment: nothing here is a function of the bytes."""
+    seal: str = ""
+    """sha256 over all of the above: a metric that changed on disk is seen like a file that did."""
 
 
 class _Format(BaseModel):
@@ -92,13 +96,14 @@ def digest(files: Iterable[FileEntry]) -> str:
     return content_digest((file.name, file.sha256, file.size) for file in files)
 
 
-def commit(out: Path, target: Path, made: Manifest, *, replaced: Path) -> None:
-    """Turn a finished `out` into the artifact `target`: manifest last, then one rename.
+def commit(out: Path, target: Path, made: Manifest, *, replaced: Path) -> Manifest:
+    """Turn a finished `out` into the artifact `target`: manifest last, sealed, then one rename; the manifest written.
 
     An artifact that is there already goes to `replaced` first.
     """
+    sealed = made.model_copy(update={"seal": _seal(made)})
     with _disk(target):
-        text = made.model_dump_json(indent=1).encode() + b"\n"
+        text = sealed.model_dump_json(indent=1).encode() + b"\n"
         with (out / MANIFEST).open("wb") as file:
             file.write(text)
             file.flush()
@@ -111,6 +116,7 @@ def commit(out: Path, target: Path, made: Manifest, *, replaced: Path) -> None:
             target.rename(replaced)
         out.rename(target)
         _sync(target.parent)
+    return sealed
 
 
 def glance(folder: Path) -> Manifest | None:
@@ -211,7 +217,13 @@ def _damages(folder: Path, made: Manifest) -> Iterator[str]:
 
 def _changed(made: Manifest) -> str:
     whole = fingerprint(made.facts) == made.fingerprint and digest(made.files) == made.digest
-    return "" if whole else f"{MANIFEST} has changed"
+    sealed = made.seal in ("", _seal(made))
+    return "" if whole and sealed else f"{MANIFEST} has changed"
+
+
+def _seal(made: Manifest) -> str:
+    """Over the manifest as it is read back."""
+    return hashlib.sha256(canonical(json.loads(made.model_dump_json(exclude={"seal"})))).hexdigest()
 
 
 def _size_damage(folder: Path, entry: FileEntry) -> str:
