@@ -93,7 +93,11 @@ def test_one_row_reader():
     users = [(name(path), called(path)) for path in MODULES]
     only_in({"data/rows.py", "store/artifact.py"}, "model_validate_json", iter(users))
     pattern = "json.loads(line"  # worker.py: requests on its socket
-    rivals = {name(p) for p in MODULES if pattern in p.read_text()} - {"data/rows.py", "store/ledger.py", "engine/worker.py"}
+    rivals = {name(p) for p in MODULES if pattern in p.read_text()} - {
+        "data/rows.py",
+        "store/ledger.py",
+        "engine/worker.py",
+    }
     assert not rivals, rivals
 
 
