@@ -55,6 +55,7 @@ bench: $(VENV)/.dev  ## side-by-side measurements against peers; prints ratios
 
 docs: $(VENV)/.dev  ## generate the references under docs/
 	$(BIN)/python dev/acceptance.py
+	$(BIN)/python dev/reference.py
 
 clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis .coverage

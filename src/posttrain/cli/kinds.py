@@ -15,7 +15,7 @@ from posttrain.cli.tables import columns
 from posttrain.reports.wording import condition
 from posttrain.spec.errors import UsageError
 from posttrain.spec.gate import CONDITIONS, Gate
-from posttrain.spec.knobs import FileMark, Variant, documents
+from posttrain.spec.knobs import Closed, FileMark, Variant, documents
 from posttrain.spec.stage import Kind
 
 
@@ -71,6 +71,8 @@ def _knobs(model: type[BaseModel], indent: str) -> Iterator[tuple[str, ...]]:
             if len(variant.model_fields) > 1:
                 yield f"{indent}  {tag}", "", "", " ".join((variant.__doc__ or "").split())
                 yield from _knobs(variant, indent + "    ")
+        if _is_table(field.annotation):
+            yield from _knobs(cast("type[BaseModel]", field.annotation), indent + "  ")
 
 
 def type_text(field: FieldInfo) -> str:
@@ -96,7 +98,12 @@ def annotation_text(annotation: Any) -> str:
         return f"table of {annotation_text(parts[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Variant):
         return str(annotation.model_fields["type"].default)
-    return _PLAIN.get(annotation) or str(cast(object, annotation))
+    return _PLAIN.get(annotation) or ("table" if _is_table(annotation) else str(cast(object, annotation)))
+
+
+def _is_table(annotation: Any) -> bool:
+    """Whether a knob is a table of knobs of its own."""
+    return isinstance(annotation, type) and issubclass(annotation, Closed) and not issubclass(annotation, Variant)
 
 
 _PLAIN: dict[Any, str] = {
@@ -128,6 +135,10 @@ def _default(field: FieldInfo) -> str:
         return str(type(value).model_fields["type"].default)
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, BaseModel):
+        return "as below"
+    if isinstance(value, dict):
+        return ", ".join(cast("dict[str, object]", value)) or "empty"
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in cast(tuple[object, ...], value)) or "empty"
     return "none" if value is None else str(value)

@@ -37,7 +37,7 @@ def main() -> None:
     from posttrain.spec.errors import Stop, refused_by_system
 
     try:
-        app()
+        app(prog_name="posttrain")
     except Stop as stop:
         _stop(stop)
     except OSError as error:
