@@ -49,7 +49,12 @@ def local(path: Path, fields: Fields, *, domain: str, categories: frozenset[str]
         else:
             found.append(_problem(row, fields, domain))
     if not found:
-        raise Mismatch("the file has no problem of this domain", where=f"{path}, domain {domain}")
+        others = f": its {log.unmapped} rows are of other categories" if log.unmapped else ""
+        raise Mismatch(
+            f"the file has no problem of the domain {domain}{others}",
+            where=str(path),
+            remedy=f"A problem is a line with the fields {', '.join(wanted)}.",
+        )
     order = sorted(distinct(found, log), key=lambda problem: overlap.digest(f"{seed} {problem.id}"))
     return lambda side: (problem for problem in order if worlds.side(problem.prompt) == side)
 

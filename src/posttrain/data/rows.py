@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,9 @@ from posttrain.data.records import Row
 from posttrain.spec.errors import Mismatch, UsageError
 
 R = TypeVar("R", bound=Row)
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a UTF-16 pair: JSON can say it, no file can hold it."""
 
 
 def write(path: Path, rows: Iterable[Row]) -> int:
@@ -59,13 +63,14 @@ def read_fields(path: Path, fields: Collection[str]) -> Iterator[dict[str, str]]
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:
     value = row.get(name)
-    if isinstance(value, str):
-        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    has = ", ".join(row)
     what = "it holds no text" if name in row else "there is no such field"
-    raise Mismatch(f"{name}: {what}", where=where, remedy=f"The line has {has}.")
+    if isinstance(value, str):
+        if value.isascii() or not _HALF.search(value):
+            return value
+        what = "it holds half a character (a lone surrogate)"
+    raise Mismatch(f"{name}: {what}", where=where, remedy=f"The line has {', '.join(row)}.")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -73,7 +78,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
             yield from enumerate(lines, start=1)
     except FileNotFoundError as error:
-        raise Mismatch("there is no such file of rows", where=str(path)) from error
+        raise Mismatch("there is no such file of rows", where=str(path), remedy="Give data that has it.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Mismatch("the compressed file is cut or damaged", where=str(path)) from error
     except OSError as error:

@@ -38,7 +38,8 @@ class Stop(Exception):
     def paragraph(self) -> str:
         """The message as shown: `where: what  remedy`."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head}  {self.remedy}" if self.remedy else head
+        stop = "" if head.endswith((".", "!", "?", "…")) else "."
+        return f"{head}{stop}  {self.remedy}" if self.remedy else head
 
 
 class UsageError(Stop):
@@ -124,7 +125,9 @@ def refused_by_system(error: OSError) -> MissingNeed | None:
     if error.errno not in _REFUSALS:
         return None
     remedy = "Free space, or use a folder that you may read and write; then give the same command again."
-    return MissingNeed(f"the disk refuses ({error.strerror}).", where=str(error.filename or ""), remedy=remedy)
+    return MissingNeed(
+        f"the disk refuses ({error.strerror}).", where=str(error.filename2 or error.filename or ""), remedy=remedy
+    )
 
 
 BY_CODE: dict[int, type[Stop]] = {

@@ -2,12 +2,13 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt
 
 
 class Closed(BaseModel):
@@ -98,10 +99,16 @@ def files(value: Closed, prefix: str = "") -> dict[str, Path]:
     return found
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("must be auto, cpu, mps, cuda or cuda:NUMBER")
+    return name
+
+
 class Resources(Closed):
     """Where and how fast a node runs. Recorded, never part of a fingerprint; the only place for `auto`."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
     cpus: PositiveInt = 1
     """Cores a node claims; torch uses that many threads."""

@@ -63,6 +63,9 @@ GATES = {"sound": Gate(metric="damages", equals=Decimal(0))}
 
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
     """What types alone do not show: a preset that does not exist, a model only a hub has, a folder that is no model."""
+    wrong = [name for name, text in (knobs.template or {}).items() if text.count("{prompt}") != 1]
+    if wrong:
+        return (f"template.{wrong[0]} must hold {{prompt}} once: the question is put there",)
     if isinstance(knobs.id, Path):
         refused = _no_model(knobs.id)
         return (f"id = {knobs.id}: {refused}",) if refused else ()

@@ -138,7 +138,9 @@ def _papers(ctx: Context[Knobs]) -> "list[Paper]":
         files = [data.file(f"{suite.split}.jsonl") for data in ctx.inputs("data")]
         found = paper(suite.type, files, most=ctx.knobs.max_problems)
         if not found.problems:
-            raise Mismatch(f"the split {suite.split} of the data is empty", where="evaluate.suites")
+            where = ", ".join(data.node for data in ctx.inputs("data"))
+            remedy = f"Make the data with {suite.split} problems, or ask another split."
+            raise Mismatch(f"the split {suite.split} of the data is empty.", where=where, remedy=remedy)
         if found.repeated:
             ctx.note("problems", "a problem with the id of an earlier one is asked once", found.repeated)
         papers.append(found)

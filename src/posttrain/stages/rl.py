@@ -132,8 +132,8 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
     from posttrain.models import foresee
 
     data = inputs.get("data", ())
-    axes = {source.axes.get("domain") for source in data}
-    known = {domain for domain in axes if domain} if None not in axes and not knobs.train else set(knobs.domains)
+    given = {source.axes.get("domain") or source.knobs.get("domain") for source in data}
+    known = {str(domain) for domain in given} if None not in given and not knobs.train else set(knobs.domains)
     missing = [domain for domain in knobs.domains if domain not in known]
     long = foresee.too_long(knobs.max_seq_length, inputs.get("model", ()))
     wrong = {

@@ -20,7 +20,7 @@ from posttrain.spec.gate import Metric
 from posttrain.spec.knobs import Closed
 from posttrain.spec.stage import Artifact, ArtifactType
 from posttrain.store.fingerprint import Facts, canonical, content_digest, file_digest, fingerprint
-from posttrain.store.run import MANIFEST, locate
+from posttrain.store.run import MANIFEST, at, locate
 
 FORMAT = 1
 """Version of the manifest's own shape."""
@@ -237,8 +237,8 @@ def _size_damage(folder: Path, entry: FileEntry) -> str:
 def _names(folder: Path) -> list[str]:
     """Every file below a folder but its own manifest, in order of name."""
     found: list[str] = []
-    for at, _, files in os.walk(folder, followlinks=True):
-        found += [(Path(at) / name).relative_to(folder).as_posix() for name in files]
+    for below, _, files in os.walk(folder, followlinks=True):
+        found += [(Path(below) / name).relative_to(folder).as_posix() for name in files]
     return sorted(name for name in found if name != MANIFEST and (folder / name).is_file())
 
 
@@ -251,6 +251,10 @@ def _is_artifact(folder: Path) -> bool:
 
 
 def _type(folder: Path) -> ArtifactType:
+    run = at(folder)
+    if run.recipe.is_file() and run.ledger.is_file():
+        nodes = ", ".join(run.current_nodes()) or "none yet"
+        raise UsageError("this folder is a whole run.", where=str(folder), remedy=f"Name one of its nodes: {nodes}.")
     if (folder / "config.json").is_file():
         return "model"
     if any(folder.glob("*.jsonl")):

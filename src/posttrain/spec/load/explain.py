@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from posttrain.spec.errors import Problem
 from posttrain.spec.knobs import Closed
@@ -127,7 +128,7 @@ def _problem(tree: Tree, item: Finding, spot: Spot) -> Problem:
 def findings(error: ValidationError, data: Any, model: type[Closed], spot: Spot) -> list[Finding]:
     """Everything pydantic refused; the branches of a union are told as one."""
     found: dict[Key, list[Finding]] = {}
-    for item in error.errors(include_url=False):
+    for item in _deepest(error.errors(include_url=False)):
         missing = item["type"] == "missing"
         key = key_of(data, item["loc"], missing=missing)
         if item["type"] == "extra_forbidden":
@@ -139,6 +140,16 @@ def findings(error: ValidationError, data: Any, model: type[Closed], spot: Spot)
             finding = Finding(key, "value", sentence(item), choices(item, value_at(data, key)))
         found.setdefault(key, []).append(finding)
     return [_as_one(alike) for alike in found.values()]
+
+
+def _deepest(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are too short because their items were refused."""
+    places = [item["loc"] for item in errors]
+    return [
+        item
+        for item in errors
+        if item["type"] != "too_short" or not any(place[: len(item["loc"])] == item["loc"] != place for place in places)
+    ]
 
 
 def _as_one(alike: Sequence[Finding]) -> Finding:
