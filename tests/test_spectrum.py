@@ -99,7 +99,7 @@ def test_the_second_run_keeps_everything(home, run):
     """S-B1, S-A12: nothing re-runs, nothing of torch is imported, the plan says keep for every node."""
     before = digests(run)
     planned = command("plan", "spectrum", "--profile", "smoke", "--json", cwd=home)
-    decisions = json.loads(planned.stdout)["nodes"]
+    decisions = json.loads(planned.stdout)["decisions"]
     assert len(decisions) == len(before)
     assert {decision["action"] for decision in decisions} == {"keep"}
     started = len(records(run, "node_started"))
@@ -115,13 +115,13 @@ def test_running_the_resolved_recipe_keeps_everything(home, run, tmp_path):
     copy.write_bytes((run / "recipe.json").read_bytes())
     planned = command("plan", str(copy), "--run", str(run), "--json", cwd=home)
     assert planned.returncode == 0, planned.stderr
-    assert {decision["action"] for decision in json.loads(planned.stdout)["nodes"]} == {"keep"}
+    assert {decision["action"] for decision in json.loads(planned.stdout)["decisions"]} == {"keep"}
 
 
 def test_a_changed_knob_names_itself_and_what_follows(home):
     """S-A7: only what depends on a knob runs again, with the reason."""
     planned = command("plan", "spectrum", "--profile", "smoke", "--set", "stage.fuse.dtype=bf16", "--json", cwd=home)
-    decisions = {d["node"]: d for d in json.loads(planned.stdout)["nodes"]}
+    decisions = {d["node"]: d for d in json.loads(planned.stdout)["decisions"]}
     kept = {node for node, decision in decisions.items() if decision["action"] == "keep"}
     assert decisions["fuse"]["action"] == "run"
     assert any("dtype" in reason for reason in decisions["fuse"]["reasons"])

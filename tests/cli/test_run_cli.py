@@ -71,9 +71,10 @@ def test_show_status_and_verify_of_a_real_run(made):
     assert posttrain("verify", folder).code == 0
 
 
-def test_a_flipped_byte_is_found_before_work(made):
+def test_a_flipped_byte_is_found_before_work(tmp_path):
     """A file of another size blocks the plan with exit 6; --again makes it anew."""
-    folder, _ = made
+    folder = tmp_path / "run"
+    assert posttrain("run", *PREPARE, "--run", folder).code == 0
     (folder / "nodes" / "prepare" / "val.jsonl").resolve().write_text("")
     said = posttrain("plan", *PREPARE, "--run", folder)
     assert said.code == 6 and "damaged" in said.out
