@@ -7,12 +7,13 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from posttrain.algos import policy
 from posttrain.models.decoder import Decoder
 from posttrain.train.loop import Part
 from posttrain.train.rl.choices import Copy
-from posttrain.train.rl.pieces import Piece
+from posttrain.train.rl.pieces import READ, Piece
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Objective:
 def token_logprobs(model: Decoder, piece: Piece, *, temperature: float) -> Float[Tensor, "M V"]:
     """log softmax of logits over temperature where response tokens are predicted; the head runs only there."""
     hidden = model.hidden(piece.ids, segments=piece.segments, positions=piece.positions, prefix=piece.prefix)
-    read = hidden.flatten(0, 1).index_select(0, piece.at_M)
-    return (model.head(read) / temperature).log_softmax(-1)
+    count = piece.at_M.numel()
+    read = hidden.flatten(0, 1).index_select(0, pad(piece.at_M, (0, -count % READ)))
+    return (model.head(read)[:count] / temperature).log_softmax(-1)
 
 
 def taken(logprobs_MV: Float[Tensor, "M V"], piece: Piece) -> Float[Tensor, " M"]:

@@ -12,6 +12,9 @@ from torch import Tensor
 SHARED = 128
 """Longest row, in tokens, that holds several responses; in longer ones attention costs more than reading a prompt."""
 
+WIDTH, ROWS, READ = 16, 8, 256
+"""Widths, rows and read positions are multiples of these: a CPU compiles and keeps a kernel per shape of a product."""
+
 
 @dataclass(frozen=True)
 class Response:
@@ -62,17 +65,22 @@ class _Row(NamedTuple):
 def pieces(
     responses: Sequence[Response], *, max_tokens: int, device: torch.device, shared: int = SHARED
 ) -> list[Piece]:
-    """Cut responses into micro-batches of at most `max_tokens` tokens with padding, rows of like length together.
+    """Cut responses into micro-batches of at most `max_tokens` tokens with padding (one row at least), widest first.
 
     Responses to one prompt share a row while it stays within `shared` tokens; 0 gives each a row of its own.
     """
-    cut: list[list[_Row]] = []
-    for row in sorted(_rows(responses, shared), key=lambda row: row.width):
-        if cut and (len(cut[-1]) + 1) * row.width <= max_tokens:
-            cut[-1].append(row)
-        else:
-            cut.append([row])
-    return [_piece(rows, responses, device) for rows in cut]
+    rows = sorted(_rows(responses, shared), key=lambda row: -row.width)
+    made: list[Piece] = []
+    while rows:
+        width = _up(rows[0].width, WIDTH)
+        count = max(1, max_tokens // width)
+        here, rows = rows[:count], rows[count:]
+        made.append(_piece(here, responses, device, shape=(min(count, _up(len(here), ROWS)), width)))
+    return made
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def _rows(responses: Sequence[Response], shared: int) -> list[_Row]:
@@ -94,13 +102,17 @@ def _rows(responses: Sequence[Response], shared: int) -> list[_Row]:
     return rows
 
 
-def _piece(rows: Sequence[_Row], responses: Sequence[Response], device: torch.device) -> Piece:
-    width = max(row.width for row in rows)
-    ids, segments, positions = (torch.zeros(len(rows), width, dtype=torch.long) for _ in range(3))
+def _piece(
+    rows: Sequence[_Row], responses: Sequence[Response], device: torch.device, *, shape: tuple[int, int]
+) -> Piece:
+    width = shape[1]
+    ids, segments, positions = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
+    prefix = torch.zeros(shape[0], dtype=torch.long)
     at: list[int] = []
     for r, row in enumerate(rows):
         asked = len(row.prompt_ids)
         ids[r, :asked] = torch.tensor(row.prompt_ids)
+        prefix[r] = asked
         segments[r, :asked] = 1
         positions[r, :asked] = torch.arange(asked)
         start = asked
@@ -124,7 +136,7 @@ def _piece(rows: Sequence[_Row], responses: Sequence[Response], device: torch.de
         ids=ids.to(device),
         segments=segments.to(device) if together else None,
         positions=positions.to(device) if together else None,
-        prefix=torch.tensor([len(row.prompt_ids) for row in rows], device=device) if together else None,
+        prefix=prefix.to(device) if together else None,
         at_M=torch.tensor(at, device=device),
         of_M=each(order),
         token_M=torch.tensor([token for response in chosen for token in response.ids], device=device),
