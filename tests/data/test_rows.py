@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from posttrain.data import rows
 from posttrain.data.records import Problem, Rollout, Solution
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, UsageError
 
 
 def problem(number: int) -> Problem:
@@ -92,3 +92,30 @@ def test_a_row_holds_no_number_that_json_cannot_say() -> None:
         Rollout(
             **fields, logprobs=(float("nan"),), finish="stop", outcome="right", reward=1, p=0.5, weight=1, advantage=0
         )
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b'{"prompt": "a \\ud800"}', "prompt: it holds half a character"),
+        (b'{"prompt": null}', "prompt: it holds no text"),
+        (b'{"text": "a"}', "prompt: there is no such field"),
+        (b"[" * 100_000, "the whole line: it is not JSON"),
+        (b"\xff\xfe{", "the whole line: it is not JSON: 'utf-8' codec"),
+        (b"3", "the whole line: it is not a table"),
+    ],
+)
+def test_lines_of_anybodys_file_are_refused_by_name(tmp_path: Path, line: bytes, says: str) -> None:
+    """S-A11: file, line and field, whatever the line holds."""
+    path = tmp_path / "any.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"prompt": "a", "n": 1}\n' + line + b"\n")
+    found = rows.read_fields(path, ["prompt"])
+    assert next(found) == {"prompt": "a"}
+    with pytest.raises(Mismatch) as refused:
+        next(found)
+    assert refused.value.where == f"{path} line 2" and refused.value.what.startswith(says)
+
+
+def test_a_folder_in_place_of_a_file_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        next(rows.read_fields(tmp_path, ["prompt"]))
