@@ -179,7 +179,7 @@ NAMES = {
     ),
     "domain of no data": (
         ["stage.sharp.off=false", 'stage.sharp.domains=["calculus"]'],
-        ("mine.toml: stage.sharp: domains: calculus is in none of the data\n",),
+        ("mine.toml: stage.sharp: domains: calculus is in none of the data, which has algebra\n",),
     ),
 }
 

@@ -185,7 +185,8 @@ class _Run:
         if not bool(logprobs.isfinite().all()):
             forget(self.model)
             raise StageFailed(
-                "the model's logits are not finite.", remedy="Check its weights (kind `base` gate sound)."
+                "the model's logits are not finite.",
+                remedy="Its weights are damaged or trained too fast: see gate `sound` of its stage, or lower that lr.",
             )
         for slot, count, ids, row in zip(slots, counts, self.drawn[rows].tolist(), logprobs.tolist(), strict=True):
             job = self.owner[slot]

@@ -143,7 +143,9 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
         f"max_prompt_length = {knobs.prompt_length} leaves no token of max_seq_length = {knobs.max_seq_length}"
         " for a response": knobs.cap < 1,
         "inputs.data: there is nothing to train on; give it, or the knob train": not data and not knobs.train,
-        f"domains: {', '.join(missing)} is in none of the data": bool(data and missing),
+        f"domains: {', '.join(missing)} is in none of the data, which has {', '.join(sorted(known)) or 'none'}": bool(
+            data and missing
+        ),
         "group = 1 has no group to compare with: every advantage is 0": knobs.group == 1,
     }
     return tuple(says for says, is_so in wrong.items() if is_so)
