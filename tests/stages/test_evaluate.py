@@ -130,7 +130,7 @@ def test_check_refuses_what_cannot_be_sat():
     assert evaluate.check(evaluate.Knobs(), someone) == ()
     assert len(evaluate.check(evaluate.Knobs(), {})) == 2
     (says,) = evaluate.check(evaluate.Knobs(k=(16,), samples=8), someone)
-    assert says == "k = 16 is more than samples = 8: Pass@K needs K of them"
+    assert says == "k = 16 is more than samples = 8: Pass@K needs K of them, so raise samples or lower k"
     (says,) = evaluate.check(evaluate.Knobs(temperature=0.0), someone)
     assert says.startswith("temperature = 0 is greedy")
     (says,) = evaluate.check(evaluate.Knobs(suites=(evaluate.Problems(), evaluate.Problems(split="val"))), someone)

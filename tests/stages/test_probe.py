@@ -153,7 +153,7 @@ def test_an_empty_probe_set_is_a_mismatch_naming_the_domain(tmp_path: Path, mode
 def test_k_over_the_samples_is_refused_before_anything_runs():
     """S-C4: k > n is an error (check, exit 2)."""
     (says,) = probe.check(probe.Knobs(k=(8, 32), samples=16), {})
-    assert says == "k = 32 is more than samples = 16: Pass@K needs K of them"
+    assert says == "k = 32 is more than samples = 16: Pass@K needs K of them, so raise samples or lower k"
     assert probe.check(probe.Knobs(), {}) == ()
 
 

@@ -263,3 +263,13 @@ def test_a_linked_file_is_digested_like_any_file(tmp_path: Path) -> None:
     os.link(folder / "a.bin", out / "a.bin")
     assert artifact.scan(out)[0].sha256 == artifact.scan(folder)[0].sha256
     assert (out / "a.bin").stat().st_nlink == 2
+
+
+def test_a_link_that_leads_nowhere_is_no_file_of_a_folder(tmp_path: Path) -> None:
+    """S-A8: the user's folder is recognised before it is digested, and what is not there is not digested."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert artifact.adopted(tmp_path).files == ("config.json",)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UsageError, match="no artifact, no model"):
+        artifact.adopted(tmp_path)

@@ -74,8 +74,8 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
     heats = knobs.temperature.values() if isinstance(knobs.temperature, dict) else (knobs.temperature,)
     suites = [suite.type for suite in knobs.suites]
     wrong = {
-        f"k = {max(knobs.ks())} is more than samples = {knobs.samples}: Pass@K needs K of them": max(knobs.ks())
-        > knobs.samples,
+        f"k = {max(knobs.ks())} is more than samples = {knobs.samples}: Pass@K needs K of them, so raise samples or "
+        "lower k": max(knobs.ks()) > knobs.samples,
         "suites: one suite stands there twice": len(set(suites)) < len(suites),
         "inputs.model: nobody is there to sit the exam": not inputs.get("model"),
         "inputs.data: the suite `problems` takes its items from there": not inputs.get("data"),

@@ -80,7 +80,9 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
     """A K beyond the samples."""
     most = max(knobs.k)
     if most > knobs.samples:
-        return (f"k = {most} is more than samples = {knobs.samples}: Pass@K needs K of them",)
+        return (
+            f"k = {most} is more than samples = {knobs.samples}: Pass@K needs K of them, so raise samples or lower k",
+        )
     return ()
 
 

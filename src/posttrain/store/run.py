@@ -159,13 +159,13 @@ def existing(folder: Path) -> Run:
 
 def _check_place(folder: Path) -> None:
     """UsageError where no folder can be made at a path."""
-    remedy = "Give another folder with --run or --store."
+    name, remedy = repr(str(folder)[:40]), "Give another folder with --run or --store."
     try:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     except OSError as error:
-        raise UsageError(f"no folder can have this name ({error.strerror}).", remedy=remedy) from error
+        raise UsageError(f"no folder can have this name ({error.strerror}).", where=name, remedy=remedy) from error
     if "\0" in str(folder):
-        raise UsageError("no folder can have this name (it holds a null byte).", remedy=remedy)
+        raise UsageError("no folder can have this name (it holds a null byte).", where=name, remedy=remedy)
     if not there.is_dir():
         raise UsageError("this is a file, and a folder is needed here.", where=str(there), remedy=remedy)
 

@@ -76,7 +76,7 @@ def _document(parsed: Any, path: Path, label: str) -> Document:
         raise RecipeError([Problem(label, "is not a table of keys.")])
     table = cast("dict[str, Any]", parsed)
     if table.get("format") != FORMAT or type(table["format"]) is not int:
-        said = f"is written in format {table['format']}." if "format" in table else "does not say its format."
+        said = f"is written in format {shown(table['format'])}." if "format" in table else "does not say its format."
         raise RecipeError([Problem(label, said, f"This program reads `format = {FORMAT}`.")])
     resolved = path.suffix == ".json"
     record = {key: table.pop(key) for key in RECORD if resolved and key in table}
