@@ -1,7 +1,7 @@
 """Ask a model: every sample of every problem, graded, as rows."""
 
 import gc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from posttrain.data.records import AnswerType, Problem, Score
 from posttrain.models.load import Loaded, load
 from posttrain.models.sample import Sampling
-from posttrain.runners.rollout import Sampled, rollout
+from posttrain.runners.rollout import Sampled, rollout, scores
 from posttrain.spec.errors import UsageError
 from posttrain.spec.knobs import Resources
 
@@ -77,27 +77,9 @@ def ask(
         told = _after(len(sampled) * asking.samples, len(problems) * asking.samples, progress)
         sampled += rollout(loaded, alike, sampling, samples=asking.samples, seed=asking.seed, progress=told)
     sampled.sort(key=lambda each: order[each.problem.id])
-    return [row for each in sampled for row in _rows(each, suite, step)]
+    return list(scores(sampled, suite=suite, step=step))
 
 
 def _after(before: int, total: int, progress: Progress | None) -> Progress | None:
     """Progress of one part told as progress of the whole."""
     return (lambda done, _: progress(before + done, total)) if progress else None
-
-
-def _rows(sampled: Sampled, suite: str, step: int | None) -> Iterable[Score]:
-    problem = sampled.problem
-    for number, answer in enumerate(sampled.samples):
-        yield Score(
-            id=problem.id,
-            domain=problem.domain,
-            sample=number,
-            correct=answer.grade.correct,
-            outcome=answer.grade.outcome,
-            answer=answer.grade.answer,
-            text=answer.text,
-            tokens=len(answer.ids),
-            finish=answer.finish,
-            suite=suite,
-            step=step,
-        )

@@ -27,19 +27,6 @@ ROLES = {
     "data": Role(("data",), "probe problems (split probe)", many=True),
 }
 CHOICE, SCORES = "choice.json", "scores.jsonl"
-MODEL_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*config.json",
-    "posttrain.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "chat_template*",
-)
-"""What a folder holds as a model; `steps/`, rows and reports beside it tell how it was made."""
 
 
 class Knobs(BaseKnobs):
@@ -176,7 +163,10 @@ def _tell(ctx: Context[Knobs], before: int, total: int, done: int, _: int) -> No
 
 def _hand_on(ctx: "Context[Knobs]", chosen: Path, *, whole: bool) -> None:
     """Every file of a checkpoint; of a model that is its own candidate, the files of a model alone."""
+    from posttrain.models.weights import COMPANIONS
+
+    model_files = ("*.safetensors", "*.safetensors.index.json", *COMPANIONS)
     for source in sorted(path for path in chosen.rglob("*") if path.is_file()):
         name = source.relative_to(chosen).as_posix()
-        if whole or any(fnmatchcase(name, pattern) for pattern in MODEL_FILES):
+        if whole or any(fnmatchcase(name, pattern) for pattern in model_files):
             ctx.link(source, name)
