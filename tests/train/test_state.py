@@ -37,6 +37,19 @@ def test_what_is_kept_comes_back(tmp_path: Path):
     }
 
 
+def test_time_adds_up_over_resumes(tmp_path: Path):
+    """S-A13: seconds accumulate over resumes; they are measured and decide nothing."""
+    model, optimiser = stepped()
+    state.write(tmp_path, state.State(1, {}, {}, seconds=100.0))
+    keeper = state.Keeper(tmp_path, every=1)
+    assert keeper.seconds < 50
+    model.requires_grad_(False)
+    keeper.restore(model, optimiser)
+    assert 100 <= keeper.seconds < 150
+    keeper.keep(2, model, optimiser)
+    assert state.read(tmp_path).seconds > 100
+
+
 def test_nothing_kept_is_step_zero(tmp_path: Path):
     assert state.Keeper(tmp_path / "none").restore(*stepped()) == 0
 
@@ -70,14 +83,14 @@ def test_saving_is_rationed_by_what_it_costs(tmp_path: Path):
     assert keeper.keep(1, model, optimiser)
     assert not keeper.keep(2, model, optimiser)
     assert keeper.keep(3, model, optimiser, last=True)
-    assert state.read(tmp_path)[0] == 3
+    assert state.read(tmp_path).step == 3
 
 
 def test_only_what_is_trained_is_kept(tmp_path: Path):
     model, optimiser = stepped()
     model.bias.requires_grad_(False)
     state.Keeper(tmp_path, every=1).keep(1, model, optimiser)
-    _, tensors, _ = state.read(tmp_path)
+    tensors = state.read(tmp_path).tensors
     assert "model/weight" in tensors and "model/bias" not in tensors
 
 

@@ -145,8 +145,6 @@ def _adopt(ctx: Context[Knobs], folder: Path) -> dict[str, float]:
 
 def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
     """Tokenizer, random weights and pre-training of a preset."""
-    import time
-
     from posttrain.models import load
     from posttrain.models.tokens import train_tokenizer
     from posttrain.train import lm, material, scratch
@@ -158,7 +156,7 @@ def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
     tokenizer = train_tokenizer(texts, preset.tokenizer)
     loaded = load.build(preset.config, tokenizer, prompting.model_dump(), ctx.seed)
     report: dict[str, float | None] = {"tokens": 0, "loss": None, "val_loss": None}
-    plan, start = preset.pretrain, time.monotonic()
+    plan, keeper = preset.pretrain, Keeper(ctx.scratch / "state")
     if plan.tokens:
         device = load.device_name(where.device)
         loaded.model.to(device).compute = load.FORMATS[load.compute_format(where.compute, device)]
@@ -172,7 +170,7 @@ def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
             course,
             steps=steps,
             muon=plan.muon_lr / plan.lr,
-            keeper=Keeper(ctx.scratch / "state"),
+            keeper=keeper,
             emit=ctx.emit,
         )
         report["tokens"] = sum(len(document.ids) for document in documents)
@@ -180,7 +178,7 @@ def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
         report["val_loss"] = lm.mean_loss(loaded.model, held, max_tokens=8192) if held else None
     load.save(loaded, ctx.out)
     _write(ctx.out / REPORT, report)
-    return {"tokens_per_s": (report["tokens"] or 0) / (time.monotonic() - start)}
+    return {"tokens_per_s": (report["tokens"] or 0) / keeper.seconds}
 
 
 def _turns(ctx: Context[Knobs], side: Literal["train", "val"]) -> "Iterator[Turn]":

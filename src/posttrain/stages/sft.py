@@ -112,8 +112,6 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 
 def run(ctx: Context[Knobs]) -> Outcome:
     """Read rows, train, keep every checkpoint; the last is the model."""
-    import time
-
     from posttrain.data.pack import display
     from posttrain.models.load import load
     from posttrain.train import checkpoints, lm, material
@@ -141,16 +139,13 @@ def run(ctx: Context[Knobs]) -> Outcome:
         save=lambda step: checkpoints.save(loaded, steps, step),
         every=knobs.save_every,
     )
-    start = time.monotonic()
-    trained = lm.finetune(
-        loaded.model, rows, course, draw, keeper=Keeper(ctx.scratch / "state"), hooks=hooks, decay=knobs.weight_decay
-    )
-    seconds = time.monotonic() - start
+    keeper = Keeper(ctx.scratch / "state")
+    trained = lm.finetune(loaded.model, rows, course, draw, keeper=keeper, hooks=hooks, decay=knobs.weight_decay)
     checkpoints.place(steps, ctx.out)
     bad = material.bad_masks(first, [*own, *replay], asked)
     _write(ctx.out, rows, trained, bad)
     made = Artifact(node="", type="model", path=ctx.out, digest="")
-    return Outcome(measure(made, knobs), {"tokens_per_s": trained.tokens / seconds})
+    return Outcome(measure(made, knobs), {"tokens_per_s": trained.tokens / keeper.seconds})
 
 
 def _turns(ctx: Context[Knobs]) -> "tuple[list[Turn], list[Turn], list[Turn]]":

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,17 +16,29 @@ from posttrain.train.optim import Optimiser
 TENSORS, FACTS = "state.safetensors", "state.json"
 
 
-def write(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Put the state of `step` below `folder`, then drop the states before it; a kill leaves one of them whole."""
+class State(NamedTuple):
+    """What is kept after a step."""
+
+    step: int
+    """Steps done."""
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    seconds: float = 0.0
+    """Time the steps took, over all resumes; measured, never a fact."""
+
+
+def write(folder: Path, state: State) -> None:
+    """Put a state below `folder`, then drop the states before it; a kill leaves one of them whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".state-{step}"
+    fresh = folder / f".state-{state.step}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh / TENSORS)
-    (fresh / FACTS).write_text(json.dumps({"step": step, "facts": facts}, sort_keys=True), encoding="utf-8")
+    save_file({name: t.detach().cpu().contiguous() for name, t in state.tensors.items()}, fresh / TENSORS)
+    told = {"step": state.step, "facts": state.facts, "seconds": state.seconds}
+    (fresh / FACTS).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
     for name in (TENSORS, FACTS):
         _sync(fresh / name)
-    whole = folder / f"state-{step}"
+    whole = folder / f"state-{state.step}"
     shutil.rmtree(whole, ignore_errors=True)
     fresh.rename(whole)
     _sync(folder)
@@ -35,14 +47,14 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, 
             shutil.rmtree(other)
 
 
-def read(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
-    """The newest whole state below `folder`: step, tensors, facts; None where there is none."""
+def read(folder: Path) -> State | None:
+    """The newest whole state below `folder`; None where there is none."""
     steps = sorted(int(p.name.removeprefix("state-")) for p in folder.glob("state-*"))
     if not steps:
         return None
     whole = folder / f"state-{steps[-1]}"
     held = json.loads((whole / FACTS).read_text(encoding="utf-8"))
-    return held["step"], load_file(whole / TENSORS), held["facts"]
+    return State(held["step"], load_file(whole / TENSORS), held["facts"], held["seconds"])
 
 
 def _sync(path: Path) -> None:
@@ -68,13 +80,20 @@ class Keeper:
         self.tensors: dict[str, Tensor] = {}
         """The same for tensors."""
         self._next = 0.0
+        self._before, self._since = 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time the kept steps and those since took, over all resumes."""
+        return self._before + time.monotonic() - self._since
 
     def restore(self, model: nn.Module, optimiser: Optimiser) -> int:
         """Load the kept state into model, optimiser and `facts`; the number of steps done, 0 where none is kept."""
         state = read(self.folder)
+        self._since = time.monotonic()
         if state is None:
             return 0
-        step, tensors, self.facts = state
+        step, tensors, self.facts, self._before = state
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "own": {}}
         for key, value in tensors.items():
             group, name = key.split("/", 1)
@@ -95,7 +114,7 @@ class Keeper:
         tensors = {f"model/{name}": p for name, p in _trainable(model).items()}
         tensors |= {f"optimiser/{name}": t for name, t in optimiser.tensors().items()}
         tensors |= {f"own/{name}": t for name, t in self.tensors.items()}
-        write(self.folder, step, tensors, self.facts)
+        write(self.folder, State(step, tensors, self.facts, self.seconds))
         end = time.monotonic()
         self._next = end + (end - start) / self.share
         return True
