@@ -12,7 +12,7 @@ from posttrain.curate import worlds
 from posttrain.data import rows
 from posttrain.models import load, presets
 from posttrain.models.presets import Pretrain
-from posttrain.spec.errors import UsageError
+from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.stages import base
 from support import FolderContext, artifact
 
@@ -88,6 +88,10 @@ def test_its_own_data_replaces_the_world(tmp_path, little):
     _, metrics = run(tmp_path / "out", id=little, inputs={"data": (artifact(data, "data"),)})
     assert metrics["tokens"].value >= 6_000
     assert metrics["damages"].value == 0
+    bare = [problem.model_copy(update={"solutions": ()}) for problem in worlds.draw("algebra", "train", 3, 5)]
+    rows.write(data / "train.jsonl", bare)
+    with pytest.raises(Mismatch, match="no row has a verified solution"):
+        run(tmp_path / "bare", id=little, inputs={"data": (artifact(data, "data"),)})
 
 
 def test_a_folder_is_taken_over_unchanged(tmp_path, made):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from posttrain.data.records import AnswerType
-from posttrain.spec.errors import UsageError
+from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.gate import Gate, Metric
 from posttrain.spec.knobs import File
 from posttrain.spec.knobs import Knobs as Base
@@ -189,7 +189,13 @@ def _turns(ctx: Context[Knobs], side: Literal["train", "val"]) -> "Iterator[Turn
     from posttrain.train import material
 
     if ctx.inputs("data"):
-        given = [problem for source in ctx.inputs("data") for problem in read(source.file(f"{side}.jsonl"), Problem)]
+        read_all = (problem for source in ctx.inputs("data") for problem in read(source.file(f"{side}.jsonl"), Problem))
+        given = [problem for problem in read_all if material.turns([problem])]
+        if side == "train" and not given:
+            raise Mismatch(
+                "no row has a verified solution to pre-train on",
+                where=", ".join(source.node for source in ctx.inputs("data")),
+            )
         problems = material.again(given, seed=ctx.seed) if side == "train" else iter(given)
     elif side == "train":
         problems = worlds.stream_train(ctx.seed)
