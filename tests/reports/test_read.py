@@ -108,7 +108,7 @@ def test_a_failure_carries_cause_and_log(tmp_path):
     later(folder, *events, ("node_failed", "base", {**failed, "again": False}), code=7)
     base = read(folder).nodes["base"]
     assert (base.state, base.log) == ("failed", "logs/base.log")
-    assert base.failure == "the loss is nan at step 3  Lower lr."
+    assert base.failure == "the loss is nan at step 3.  Lower lr."
 
 
 def test_a_retried_failure_is_running_again(tmp_path):

@@ -201,7 +201,7 @@ def test_an_empty_file_is_a_mismatch(tmp_path: Path, content: str) -> None:
     (tmp_path / "none.jsonl").write_text(content)
     with pytest.raises(Mismatch):
         made(tmp_path, source={"type": "jsonl", "path": tmp_path / "none.jsonl"})
-    with pytest.raises(Mismatch, match="no problem of this domain"):
+    with pytest.raises(Mismatch, match="no problem of the domain algebra"):
         fields = {"prompt": "question", "category": "question"}
         made(tmp_path, **_local(tmp_path, fields=fields))
 
