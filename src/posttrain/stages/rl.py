@@ -190,7 +190,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
         raise UsageError(
             f"max_seq_length = {knobs.max_seq_length} is beyond the {positions} positions of the model",
             where="rl.max_seq_length",
-            remedy="Shorten the window, or give the base more positions (rope_theta, max_positions).",
+            remedy="Shorten the window, or use a base with more positions.",
         )
     learner = _learner(ctx, loaded)
     chosen = learner.learn()
