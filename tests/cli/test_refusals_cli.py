@@ -169,3 +169,12 @@ def test_a_damaged_recipe_record(folder):
     told["stage"]["base"]["kind"] = "nonesuch"
     recipe.write_text(json.dumps(told))
     assert posttrain("check", recipe).code == 2
+
+
+@pytest.mark.parametrize(("name", "value", "knob"), [("BASE_MODEL", "tiny:nonesuch", "id"), ("DIVERSITY_K", "99", "k")])
+def test_a_variable_that_the_kind_refuses_is_named(monkeypatch, name, value, knob):
+    """S-A5: a bad value exits 2 and names the variable, also where only the kind can tell."""
+    monkeypatch.setenv(name, value)
+    said = posttrain("check", "spectrum")
+    assert said.code == 2
+    assert f"The variable {name} set {knob}." in said.out + said.err

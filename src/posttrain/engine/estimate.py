@@ -1,5 +1,6 @@
 """What a run is expected to take: the kinds' own estimates, corrected by what earlier nodes really took."""
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from statistics import median
@@ -34,7 +35,8 @@ class Foresight:
         """What the kind refuses of these knobs and inputs."""
         if node.kind.check is None:
             return ()
-        return tuple(Problem(node.place, said) for said in node.kind.check(node.knobs, self.inputs(node)))
+        refused = node.kind.check(node.knobs, self.inputs(node))
+        return tuple(Problem(node.place, said, _blame(said, node.variables)) for said in refused)
 
     def estimate(self, node: Node) -> Estimate:
         """What the kind expects."""
@@ -50,6 +52,12 @@ class Foresight:
             made = self._made.get(node.id)
             self._seen[node.id] = Foreseen(node.id, node.kind.name, knobs, node.axes, made, self.inputs(node))
         return self._seen[source.node]
+
+
+def _blame(said: str, variables: Mapping[str, str]) -> str:
+    """Which environment variables set the knobs that a refusal names."""
+    words = re.findall(r"\w+", said)
+    return "  ".join(f"The variable {name} set {knob}." for knob, name in variables.items() if knob in words)
 
 
 class Rates:

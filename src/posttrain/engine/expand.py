@@ -5,7 +5,7 @@ import heapq
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -55,6 +55,8 @@ class Node:
     """Stages it waits for that are off: their gates count as not_run."""
     place: str = ""
     """File and key of its stage, as errors name it."""
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Knobs that an environment variable set, with its name."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,14 @@ class _Expansion:
                 retries=spec.retries,
                 wait_off=wait_off,
                 place=self._where(stage),
+                variables=self._variables(stage),
             )
+
+    def _variables(self, stage: str) -> dict[str, str]:
+        """Which knobs of a stage come from which environment variable."""
+        under = f"stage.{stage}."
+        found = {key: origin for key, origin in self.recipe.origins.items() if key.startswith(under)}
+        return {k.removeprefix(under): o.removeprefix("env ") for k, o in found.items() if o.startswith("env ")}
 
     def circles(self) -> None:
         """Tell every way that leads from a stage back to it."""
