@@ -165,3 +165,18 @@ def test_the_kind_is_read_without_running_it():
     tiny, random = (kind.estimate(kind.knobs(id=name), {}) for name in ("tiny:base", "init:0.1m"))
     assert (tiny.tokens, random.tokens) == (presets.preset("tiny:base").pretrain.tokens, 0)
     assert tiny.memory > random.memory > 0
+
+
+def test_a_preset_counts_by_its_content(tmp_path, monkeypatch):
+    """S-A7: another shape or training of a preset is another fingerprint, with the preset named as the reason."""
+    from posttrain import api
+    from posttrain.models import presets
+
+    recipe = tmp_path / "one.toml"
+    recipe.write_text('format = 1\nname = "one"\nrun = "run"\n[stage.base]\nkind = "base"\nid = "init:0.1m"\n')
+    asked = api.Asked(recipe, run=tmp_path / "run")
+    before = api.plan(asked).plan.decisions["base"].fingerprint
+    changed = tmp_path / "preset.toml"
+    changed.write_text(presets.places()["init:0.1m"].read_text() + "\n# other\n")
+    monkeypatch.setitem(presets.places(), "init:0.1m", changed)
+    assert api.plan(asked).plan.decisions["base"].fingerprint != before

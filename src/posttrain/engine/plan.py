@@ -13,7 +13,7 @@ from posttrain.spec.gate import Verdict
 from posttrain.spec.stage import Artifact, Estimate
 from posttrain.store import artifact
 from posttrain.store.artifact import Manifest
-from posttrain.store.fingerprint import Facts, InputFact, differences, fingerprint, knob_facts
+from posttrain.store.fingerprint import Facts, InputFact, differences, file_digest, fingerprint, knob_facts
 from posttrain.store.run import Run
 
 Action = Literal["run", "maybe", "keep", "blocked"]
@@ -183,6 +183,8 @@ def facts(node: Node, made: Mapping[str, Manifest], own: Mapping[Source, Artifac
     known = {role: [s for s in given if s.node is None or s.node in made] for role, given in node.inputs.items()}
     given = {role: tuple(_input_fact(s, made, own) for s in in_order(known[role], own)) for role in known}
     kind = node.kind
+    if kind.reads is not None:
+        files |= {name: file_digest(path) for name, path in kind.reads(node.knobs).items()}
     return Facts(kind=kind.name, version=kind.version, knobs=knobs, seed=node.seed, inputs=given, files=files)
 
 

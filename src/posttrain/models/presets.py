@@ -3,6 +3,7 @@
 import tomllib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -55,11 +56,17 @@ class Preset(Closed):
 
 
 @cache
+def places() -> dict[str, Path]:
+    """The file of every shipped preset by the preset's name."""
+    folder = Path(str(files("posttrain"))) / "recipes" / "models"
+    found = {str(tomllib.loads(file.read_text(encoding="utf-8"))["name"]): file for file in folder.glob("*.toml")}
+    return dict(sorted(found.items()))
+
+
+@cache
 def presets() -> dict[str, Preset]:
     """Every shipped preset by name."""
-    folder = files("posttrain") / "recipes" / "models"
-    found = [Preset(**tomllib.loads(file.read_text(encoding="utf-8"))) for file in folder.iterdir() if _toml(file.name)]
-    return {one.name: one for one in sorted(found, key=lambda one: one.name)}
+    return {name: Preset(**tomllib.loads(file.read_text(encoding="utf-8"))) for name, file in places().items()}
 
 
 def preset(name: str) -> Preset:
@@ -67,7 +74,3 @@ def preset(name: str) -> Preset:
     if name not in presets():
         raise UsageError(f"no preset is called {name!r}.", where="base.id", remedy=f"Known: {', '.join(presets())}.")
     return presets()[name]
-
-
-def _toml(name: str) -> bool:
-    return name.endswith(".toml")

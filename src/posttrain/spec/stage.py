@@ -165,6 +165,8 @@ class Kind:
     """First line of the module's docstring."""
     check: Callable[[Any, Mapping[str, tuple[Foreseen, ...]]], tuple[str, ...]] | None = None
     """What is refused beyond types (k > samples, nucleus in rollouts): sentences, each naming its knob."""
+    reads: Callable[[Any], Mapping[str, Path]] | None = None
+    """Files of the package that the knobs choose and that decide the result (a preset): they count by content."""
 
 
 class Kinds(Protocol):

@@ -33,6 +33,7 @@ def kind(name: str) -> Kind:
         measure=module.measure,
         says=(module.__doc__ or "").strip().splitlines()[0],
         check=getattr(module, "check", None),
+        reads=getattr(module, "reads", None),
     )
 
 

@@ -95,6 +95,13 @@ def _names() -> tuple[str, ...]:
     return tuple(presets())
 
 
+def reads(knobs: Knobs) -> Mapping[str, Path]:
+    """A preset counts by its content: shape, vocabulary and training stand in its file."""
+    from posttrain.models.presets import places
+
+    return {} if isinstance(knobs.id, Path) or knobs.id not in places() else {"preset": places()[knobs.id]}
+
+
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
     """Tokens of pre-training and its memory; a folder and a random model take no tokens."""
     from posttrain.models.foresee import config_of
