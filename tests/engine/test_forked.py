@@ -150,8 +150,10 @@ def test_a_timeout_ends_the_whole_group(bed: Bed) -> None:
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it as ignored
 from engine.toy_kinds import TOYS, Bed, forked
 from posttrain import api
 bed = Bed(Path(sys.argv[1]))
