@@ -242,6 +242,7 @@ def environment(resources: Resources) -> dict[str, Any]:
         "torch": importlib.metadata.version("torch"),
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": resources.cpus,
         "device": _device(resources.device),
@@ -280,6 +281,15 @@ def _device(asked: str) -> str:
     if asked != "auto" or torch is None:
         return "cpu" if asked == "auto" else asked
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _processor() -> str:
+    """The processor's name; empty where the system does not tell it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _read_time(path: Path) -> dict[str, Any]:
