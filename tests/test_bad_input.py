@@ -353,7 +353,22 @@ def no_tokenizer(folder: Path) -> None:
         path.unlink()
 
 
+def cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def only_an_adapter(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "gone"}')
+
+
 UNSOUND = {
+    "cut": (cut_weights, "damages is 1 and must be 0: the weights cannot be read: is not a whole safetensors file"),
+    "adapter": (
+        only_an_adapter,
+        "damages is 1 and must be 0: it holds an adapter without the base the adapter belongs to",
+    ),
     "no tokenizer": (no_tokenizer, "damages is 1 and must be 0: the tokenizer cannot be used: it holds no tokenizer."),
     "NaN": (no_number, "damages is 1 and must be 0: model.embed_tokens.weight holds numbers that are not finite"),
 }
@@ -368,6 +383,7 @@ def test_a_model_that_is_not_sound(home, tmp_path, case):
     said = posttrain("run", home / "mine.toml", "--run", run, *options)
     assert said.code == 1, said
     assert says in said.out and "blocked tune" in said.out and f"Gate sound of base: {says}" in said.out
+    assert ".." not in said.out.partition("Gate sound of base: ")[2].partition("\n")[0]
     assert not (run / "nodes" / "tune").exists()
     assert set(actions(home).values()) == {"keep"}
     assert says in posttrain("status", run).out

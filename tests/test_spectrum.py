@@ -170,6 +170,17 @@ def steps(run: Path) -> list[dict]:
     return [r for r in records(run, "step") if r["node"] == "specialist/algebra"]
 
 
+def test_an_empty_domain_stops_the_run_before_anything_trains(tmp_path):
+    """S-A9: exit 6 naming the domain, and no node but data was started."""
+    (tmp_path / "empty.jsonl").touch()
+    source = 'stage.prepare.source={ type = "jsonl", path = "empty.jsonl" }'
+    done = command("run", "spectrum", "--profile", "smoke", "--set", source, cwd=tmp_path)
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "no problem of the domain algebra" in done.stdout
+    started = {record["node"] for record in records(tmp_path / "runs" / "spectrum", "node_started")}
+    assert started and all(node.startswith("prepare/") for node in started)
+
+
 def shown_commands() -> list[str]:
     """The posttrain lines of README and walkthrough; the tiny run and the browser are left to nightly and to people."""
     pages = [ROOT / "README.md", ROOT / "docs" / "walkthrough.md"]

@@ -53,7 +53,9 @@ def _cause(view: View) -> str:
         cause = wording.line(f"{failed.id} failed: {failed.failure}")
         return cause if len(cause) <= _LONG else f"{cause[: _LONG - 1]}…"
     refused = next((v for v in unsettled(view.verdicts) if v.severity == "stop"), None)
-    return wording.line(f"Gate {refused.gate} of {refused.node}: {refused.reason}.") if refused else ""
+    return (
+        wording.line(f"Gate {refused.gate} of {refused.node}: {refused.reason.removesuffix('.')}.") if refused else ""
+    )
 
 
 def _gates(view: View) -> str:
