@@ -17,12 +17,13 @@ from typing import Any
 
 from posttrain import stages
 from posttrain.engine import plan as planning
+from posttrain.engine.capacity import Capacity
 from posttrain.engine.estimate import Foresight
 from posttrain.engine.expand import Graph, expand
 from posttrain.engine.judge import Bench
 from posttrain.engine.local import LocalExecutor
 from posttrain.engine.plan import Outlook, Plan, Selection
-from posttrain.engine.run import Capacity, Drive, Executor, Finished
+from posttrain.engine.run import Drive, Executor, Finished
 from posttrain.engine.work import Order, environment, work_node
 from posttrain.reports import publish
 from posttrain.reports.read import read as read_view

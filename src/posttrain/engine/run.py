@@ -1,13 +1,13 @@
 """Does what the plan says: nodes in order of what they need, several at a time, gates judged as stages are done."""
 
-import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from posttrain.engine.capacity import Capacity
 from posttrain.engine.expand import Node
 from posttrain.engine.judge import Bench, exit_code, parents
 from posttrain.engine.plan import Decision, Outlook, Plan
@@ -88,23 +88,6 @@ class Finished:
     resume: str
     """The command that goes on from here."""
     wall_s: float
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """How much may run at a time."""
-
-    jobs: int
-    """Nodes."""
-    cores: int
-    """Cores that nodes may claim together; one node alone may claim more."""
-
-    @staticmethod
-    def of_machine(nodes: Iterable[Node], jobs: int | None) -> "Capacity":
-        """As many nodes as the cores hold, unless the user says."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        widest = max((node.resources.cpus for node in nodes), default=1)
-        return Capacity(jobs or max(1, cores // widest), max(cores, jobs or 1))
 
 
 class Drive:
