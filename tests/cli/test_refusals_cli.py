@@ -70,8 +70,8 @@ GOLDEN = {
         'mine.toml: stage.tune.model = "bass": there is no such stage.\n',
     ),
     "comes later": (
-        RECIPE + "frozen = true\n",
-        "mine.toml: stage.tune.frozen comes later and is refused until then.\n",
+        RECIPE + "workers = 2\n",
+        "mine.toml: stage.tune.workers comes later and is refused until then.\n",
     ),
 }
 

@@ -174,8 +174,8 @@ def test_one_wrong_line_in_a_stage(line, said):
     [
         (
             "sed = 3",
-            "toy.toml: sed is not known at the top of a recipe.\n  Known: format, name, seed, default_profile, run,"
-            " strict, gates, stage, resources,"
+            "toy.toml: sed is not known at the top of a recipe.\n  Known: format, name, default_profile, seed, run,"
+            " strict, gates, keep_going, budget, stage, resources, views, paths,"
             ' env, profile.  Did you mean "seed"?',
         ),
         ("seed = 1.5", "toy.toml: seed = 1.5 must be a whole number."),
@@ -200,7 +200,8 @@ def test_one_wrong_line_in_a_stage(line, said):
         ),
         (
             "env = { STEPS = 3 }",
-            "toy.toml: env.STEPS = 3 is not a key.\n  Known: seed, run, strict, gates, stage, resources.",
+            "toy.toml: env.STEPS = 3 is not a key.\n"
+            "  Known: seed, run, strict, gates, keep_going, budget, stage, resources, views, paths.",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from posttrain.spec.errors import Problem, RecipeError
 from posttrain.spec.gate import Gate
-from posttrain.spec.knobs import Knobs, Resources
+from posttrain.spec.knobs import UNLIMITED, Budget, Knobs, Resources
 from posttrain.spec.load.explain import Spot, findings
 from posttrain.spec.recipe import ALL, Recipe, Ref, StageSpec
 from posttrain.spec.stage import Kind, Kinds
@@ -57,6 +57,8 @@ class Node:
     """File and key of its stage, as errors name it."""
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     """Knobs that an environment variable set, with its name."""
+    frozen: bool = False
+    budget: Budget = UNLIMITED
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ class _Expansion:
                 wait_off=wait_off,
                 place=self._where(stage),
                 variables=self._variables(stage),
+                frozen=spec.frozen,
+                budget=spec.budget,
             )
 
     def _variables(self, stage: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import textwrap
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -103,6 +104,31 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise ValueError("must be auto, cpu, mps, cuda or cuda:NUMBER")
     return name
+
+
+def _amount(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004
+    return value
+
+
+class Budget(Closed):
+    """Caps that stop the work cleanly (exit 5): the same command with a higher cap goes on from there.
+
+    The run's caps: `hours` count this invocation; `tokens` and `money` count all that the run ever spent, killed
+    attempts included. A stage's caps hold for each of its nodes, over all attempts at it.
+    """
+
+    hours: float | None = Field(default=None, gt=0)
+    """Wall-clock hours."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Tokens that stages count as spent."""
+    money: Annotated[Decimal | None, BeforeValidator(_amount)] = Field(default=None, gt=0)
+    """Money that stages count as spent."""
+
+
+UNLIMITED = Budget()
+"""No cap."""
 
 
 class Resources(Closed):

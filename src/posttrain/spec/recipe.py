@@ -1,5 +1,7 @@
 """A recipe as a value: stages with validated knobs, inputs, gates and resources, and where each value came from."""
 
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +10,15 @@ from typing import Any
 from pydantic import Field
 
 from posttrain.spec.gate import Gate
-from posttrain.spec.knobs import Closed, Knobs, Resources
+from posttrain.spec.knobs import UNLIMITED, Budget, Closed, Knobs, Resources
 
 FORMAT = 1
 """The version of the grammar this program reads."""
 
-RESERVED = ("kind", "each", "inputs", "wait", "stream", "off", "gate", "timeout", "retries", "resources")
+RESERVED = (
+    *("kind", "each", "inputs", "wait", "stream", "off", "frozen"),
+    *("gate", "timeout", "retries", "resources", "budget"),
+)
 """Keys of a stage that are not knobs."""
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
@@ -42,6 +47,10 @@ class Head(Closed):
     """Every counted fallback is a failure."""
     gates: tuple[str, ...] | None = None
     """Only these gates exist in this run: NAME or STAGE.NAME; none: all."""
+    keep_going: bool = False
+    """A refused gate does not stop what depends on it; verdicts and exit code stay what they are."""
+    budget: Budget = UNLIMITED
+    """Caps of the whole run: `hours` of this invocation, `tokens` and `money` over all invocations."""
 
 
 class Work(Closed):
@@ -57,6 +66,10 @@ class Work(Closed):
     """Seconds after which a node is stopped (exit 8)."""
     retries: int = Field(default=0, ge=0)
     """How often a failed node is tried again."""
+    frozen: bool = False
+    """Once a node of it is made in a run, a change of what decides it is refused until `--again` names it."""
+    budget: Budget = UNLIMITED
+    """Caps of each node, over all attempts at it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,34 @@ class StageSpec:
     resources: Resources
     timeout: float | None
     retries: int
+    frozen: bool = False
+    budget: Budget = UNLIMITED
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """What a view shows: one file of one node's artifact."""
+
+    stage: str
+    member: str
+    """Empty where the stage has no axes."""
+    file: str
+
+    @property
+    def node(self) -> str:
+        """The node's id."""
+        return f"{self.stage}/{self.member}" if self.member else self.stage
+
+
+def viewed(said: str) -> Viewed | None:
+    """`STAGE[/MEMBER]:FILE` taken apart; None where it is not of that form."""
+    match = re.fullmatch(r"([^:/]+)(?:/([^:/]+))?:(.+)", said)
+    return None if match is None else Viewed(match[1], match[2] or "", match[3])
+
+
+def members_of(each: Axes) -> tuple[str, ...]:
+    """The members of a stage with these axes, as ids of nodes name them; without axes one, which has no name."""
+    return tuple(",".join(values) for values in itertools.product(*each.values()))
 
 
 @dataclass(frozen=True)
@@ -119,5 +160,11 @@ class Recipe:
     """Variables that are set and whose stages are all off."""
     resolved: Mapping[str, Any]
     """JSON-able; loading it again gives an equal recipe."""
+    keep_going: bool = False
+    budget: Budget = UNLIMITED
+    views: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Target below the run's folder → `STAGE[/MEMBER]:FILE`; `{fp}` in a target is the node's fingerprint, cut to 8."""
+    paths: Mapping[str, str] = field(default_factory=dict[str, str])
+    """First folder of a view → the absolute folder that stands for it."""
     label: str = field(default="", compare=False)
     """The recipe's file as errors name it."""

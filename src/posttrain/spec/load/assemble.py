@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,19 @@ from posttrain.spec.load.document import (
     variables,
 )
 from posttrain.spec.load.explain import Spot, checked
-from posttrain.spec.load.overlay import COMMAND, DEFAULT, RECIPE, Leaf, Tree, dotted, leaves, overlay, plain
+from posttrain.spec.load.overlay import (
+    COMMAND,
+    DEFAULT,
+    RECIPE,
+    Leaf,
+    Tree,
+    dotted,
+    leaves,
+    overlay,
+    plain,
+    plant_default,
+)
+from posttrain.spec.load.views import check_places, paths_of, plain_views, views_of
 from posttrain.spec.recipe import FORMAT, NAME, RESERVED, Head, Recipe
 from posttrain.spec.stage import Kinds
 from posttrain.spec.words import shown, suggest
@@ -68,15 +81,16 @@ def resolve(
         problems.append(Problem(document.label, "has no stages.", 'Write [stage.NAME] with its kind = "...".'))
     drafts = _drafts(document, layers, kinds, problems)
     _check_variables(document, drafts, problems)
-    head_tree, shared = _head(layers), _shared(layers)
+    head_tree, shared = _head(layers), _joined(layers, "resources")
     head = checked(Head, head_tree, Spot(document.label, (), "known at the top of a recipe"), problems)
     composed = _composed(drafts, shared, problems)
     if head is not None and len(composed) == len(drafts):
         _check_gates(head, head_tree, composed, problems)
+    places = _places(document, head, layers, composed, problems)
     if problems or head is None:
         raise RecipeError(list(dict.fromkeys(problems)))
-    resolved = _resolved(chosen, head, shared, composed)
-    resolved["origins"] = _origins(document, head_tree, shared, composed)
+    resolved = _resolved(chosen, head, shared, composed) | plain_views(places.views, places.paths)
+    resolved["origins"] = _origins(document, {**head_tree, **places.told, "resources": shared}, head, composed)
     resolved["unused"] = _unused(document, typed, drafts)
     return _recipe(document, head, composed, resolved)
 
@@ -92,15 +106,16 @@ def _names(layers: Iterable[Tree]) -> tuple[str, ...]:
 def _head(layers: Sequence[Tree]) -> Tree:
     head: Tree = {}
     for layer in layers:
-        head |= {key: layer[key] for key in Head.model_fields if key in layer}
+        head = overlay(head, {key: layer[key] for key in Head.model_fields if key in layer})
     return head
 
 
-def _shared(layers: Sequence[Tree]) -> Tree:
-    shared: Tree = {}
+def _joined(layers: Sequence[Tree], table: str) -> Tree:
+    """A table at the top, of all layers."""
+    joined: Tree = {}
     for layer in layers:
-        shared = overlay(shared, cast("Tree", layer.get("resources", {})))
-    return shared
+        joined = overlay(joined, cast("Tree", layer.get(table, {})))
+    return joined
 
 
 def _drafts(document: Document, layers: Sequence[Tree], kinds: Kinds, problems: list[Problem]) -> Drafts:
@@ -168,6 +183,37 @@ def _check_gates(head: Head, tree: Tree, composed: Mapping[str, Composed], probl
             )
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Views and paths, and the leaves that gave them."""
+
+    views: dict[str, str]
+    paths: dict[str, str]
+    told: Tree
+
+
+def _places(
+    document: Document,
+    head: Head | None,
+    layers: Sequence[Tree],
+    composed: Mapping[str, Composed],
+    problems: list[Problem],
+) -> _Places:
+    """The views and where they lie; looked at where every stage holds."""
+    said, moved, before = _joined(layers, "views"), _joined(layers, "paths"), len(problems)
+    if head is None or before:
+        return _Places({}, {}, {})
+    views = views_of(said, {name: stage.spec for name, stage in composed.items()}, document.label, problems)
+    paths = paths_of(moved, views, document.label, problems)
+    if len(problems) == before:
+        check_places(said, views, paths, _folder(head), problems)
+    return _Places(views, paths, {"views": {target: said[target] for target in views}, "paths": moved})
+
+
+def _folder(head: Head) -> Path:
+    return head.run or Path("runs") / head.name
+
+
 def _unused(document: Document, typed: Sequence[Variable], drafts: Drafts) -> list[str]:
     """Variables that are set and reach only stages that are off."""
 
@@ -184,19 +230,21 @@ def _resolved(chosen: Sequence[str], head: Head, shared: Tree, composed: Mapping
         "format": FORMAT,
         "name": head.name,
         "seed": head.seed,
-        "run": (head.run or Path("runs") / head.name).as_posix(),
+        "run": _folder(head).as_posix(),
         "strict": head.strict,
         "gates": None if head.gates is None else list(head.gates),
+        "keep_going": head.keep_going,
+        "budget": head.budget.model_dump(mode="json"),
         "profiles": list(chosen),
         "resources": plain(shared),
         "stage": {name: stage.resolved for name, stage in composed.items()},
     }
 
 
-def _origins(document: Document, head: Tree, shared: Tree, composed: Mapping[str, Composed]) -> dict[str, str]:
+def _origins(document: Document, top: Tree, head: Head, composed: Mapping[str, Composed]) -> dict[str, str]:
     """Dotted key → origin; what a resolved recipe already recorded stays as it was."""
-    found = dict.fromkeys(Head.model_fields, DEFAULT)
-    found |= {dotted(key): leaf.origin for key, leaf in leaves({**head, "resources": shared})}
+    found = {dotted(key): DEFAULT for key, _ in leaves(plant_default(head.model_dump(mode="json")))}
+    found |= {dotted(key): leaf.origin for key, leaf in leaves(top)}
     for stage in composed.values():
         found |= stage.origins
     recorded = cast("Mapping[str, str]", document.record.get("origins", {}))
@@ -210,6 +258,10 @@ def _recipe(document: Document, head: Head, composed: Mapping[str, Composed], re
         run=Path(resolved["run"]),
         strict=head.strict,
         gates=head.gates,
+        keep_going=head.keep_going,
+        budget=head.budget,
+        views=resolved["views"],
+        paths=resolved["paths"],
         profiles=tuple(resolved["profiles"]),
         stages={name: stage.spec for name, stage in composed.items()},
         origins=resolved["origins"],

@@ -99,7 +99,7 @@ def _lay(draft: Draft, layer: Tree, problems: list[Problem]) -> None:
         if name == "each" and isinstance(node, Leaf):
             draft.each = node
         elif name in Work.model_fields:
-            draft.work[name] = node
+            draft.work = overlay(draft.work, {name: node})
         elif name in draft.kind.roles and name not in draft.kind.knobs.model_fields:
             if name in inputs:
                 remedy = f"Keep `{name}` or `inputs.{name}`, not both."
@@ -219,6 +219,8 @@ def _resolved(draft: Draft, spec: StageSpec, knobs: Knobs | None) -> dict[str, A
         "off": spec.off,
         "timeout": spec.timeout,
         "retries": spec.retries,
+        "frozen": spec.frozen,
+        "budget": spec.budget.model_dump(mode="json"),
         "resources": plain(draft.resources),
         "gate": gates_plain(spec.gates),
         **{name: value for name, value in dump.items() if name not in spec.each},

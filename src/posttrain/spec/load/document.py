@@ -16,11 +16,11 @@ from posttrain.spec.words import nearest, shown, suggest, unknown
 RECIPES = Path(__file__).parents[2] / "recipes"
 """The recipes that ship."""
 
-TOP = ("format", "name", "seed", "default_profile", "run", "strict", "gates", "stage", "resources", "env", "profile")
-"""Known keys at the top of a recipe."""
-
-LAYER = ("seed", "run", "strict", "gates", "stage", "resources")
+LAYER = ("seed", "run", "strict", "gates", "keep_going", "budget", "stage", "resources", "views", "paths")
 """Keys that a profile, the environment and the command line may set."""
+
+TOP = ("format", "name", "default_profile", *LAYER, "env", "profile")
+"""Known keys at the top of a recipe."""
 
 RECORD: Mapping[str, type] = {"profiles": list, "origins": dict, "unused": list}
 """Keys that a resolved recipe adds, each of texts."""
@@ -151,7 +151,7 @@ def _layer(table: Mapping[str, Any], soil: Soil, known: Sequence[str], problems:
 
 def shaped(tree: Tree, soil: Soil, problems: list[Problem]) -> Tree:
     """The tree without what is no table where the grammar has one."""
-    for key in ("stage", "resources"):
+    for key in ("stage", "resources", "budget", "views", "paths"):
         if isinstance(tree.get(key), Leaf):
             problems.append(Problem(soil.where((key,)), "must be a table."))
             del tree[key]
@@ -167,10 +167,22 @@ def shaped(tree: Tree, soil: Soil, problems: list[Problem]) -> Tree:
 def _misshapen(key: tuple[str, ...], stage: Tree | Leaf) -> list[tuple[str, ...]]:
     if isinstance(stage, Leaf):
         return [key]
-    tables = [(*key, name) for name in ("inputs", "gate", "resources") if isinstance(stage.get(name), Leaf)]
+    tables = [(*key, name) for name in ("inputs", "gate", "resources", "budget") if isinstance(stage.get(name), Leaf)]
     gates = stage.get("gate")
     named = gates.items() if isinstance(gates, dict) else ()
     return tables + [(*key, "gate", name) for name, gate in named if isinstance(gate, Leaf)]
+
+
+def parted(text: str) -> Key:
+    """A dotted key in its parts; a part in quotes may hold dots: `views."a/b.json"`."""
+    found = re.findall(r"""(?:^|\.)\s*(?:"([^"]*)"|'([^']*)'|([^.]*?))\s*(?=\.|$)""", text)
+    return tuple(double or single or bare for double, single, bare in found)
+
+
+def _halves(said: str) -> tuple[str, str, str]:
+    """`KEY=VALUE` at the first = outside of quotes."""
+    match = re.match(r"""((?:"[^"]*"|'[^']*'|[^="'])*)=(.*)""", said, re.DOTALL)
+    return (match[1].strip(), "=", match[2]) if match else said.partition("=")
 
 
 def readings(text: str, *, words: bool) -> tuple[Any, ...]:
@@ -206,8 +218,8 @@ def command_layers(sets: Sequence[str], stages: Sequence[str], problems: list[Pr
     """Every `--set KEY=VALUE` as a layer."""
     layers: list[Tree] = []
     for said in sets:
-        name, equals, text = said.partition("=")
-        key, place = tuple(name.strip().split(".")), f"command line: --set {name.strip()}"
+        name, equals, text = _halves(said)
+        key, place = parted(name), f"command line: --set {name.strip()}"
         if not equals or not all(key):
             problems.append(Problem(f"command line: --set {said}", "is not KEY=VALUE.", "Write stage.NAME.KNOB=VALUE."))
         elif key[0] in stages:
@@ -234,7 +246,7 @@ def variables(document: Document, environ: Mapping[str, str], problems: list[Pro
     found: list[Variable] = []
     for name, said in _table(document.table.get("env", {}), f"{document.label}: env", problems).items():
         for text in _listed(said):
-            key = tuple(text.split(".")) if isinstance(text, str) else ()
+            key = parted(text) if isinstance(text, str) else ()
             if not all(key) or key[:1] not in [(first,) for first in LAYER]:
                 place = f"{document.label}: env.{name}"
                 problems.append(Problem(place, f"= {shown(text)} is not a key.", suggest(str(text), LAYER)))
@@ -250,7 +262,7 @@ def mapped_keys(document: Document) -> list[tuple[str, Key]]:
     table = document.table.get("env", {})
     said = cast("dict[str, Any]", table if isinstance(table, dict) else {})
     pairs = [(name, text) for name, keys in said.items() for text in _listed(keys)]
-    return [(name, tuple(text.split("."))) for name, text in pairs if isinstance(text, str)]
+    return [(name, parted(text)) for name, text in pairs if isinstance(text, str)]
 
 
 def _listed(value: Any) -> list[Any]:
