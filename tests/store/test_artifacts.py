@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 from posttrain.spec.errors import Mismatch, MissingNeed, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.store import artifact
-from posttrain.store.artifact import FileEntry, Manifest
+from posttrain.store.artifact import Manifest
 from posttrain.store.fingerprint import Facts, fingerprint
 from posttrain.store.run import Run, Store, at, existing, file_name, locate, node_id
+from posttrain.store.scan import FileEntry, digest, scan
 
 FACTS = Facts(kind="toy", version=1, knobs={"k": 1}, seed=3, inputs={}, files={})
 MARK = fingerprint(FACTS)
 
 
-def manifest_of(folder: Path, **changes: Any) -> Manifest:
-    files = artifact.scan(folder, sync=True)
+def described(files: tuple[FileEntry, ...], **changes: Any) -> Manifest:
     fields: dict[str, Any] = {
         "node": "n",
         "kind": "toy",
         "type": "data",
         "fingerprint": MARK,
-        "digest": artifact.digest(files),
+        "digest": digest(files),
         "facts": FACTS,
         "files": files,
         "metrics": {"m": Metric(0.5, k=1, n=2), "none": Metric(None, "not measured")},
@@ -43,7 +43,7 @@ def made(root: Path, files: dict[str, bytes] | None = None) -> tuple[Store, Path
     for name, data in (files or {"a.bin": b"12345", "deep/b.txt": b"b"}).items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
-    artifact.commit(out, store.artifact(MARK), manifest_of(out), replaced=store.replaced(MARK))
+    artifact.commit(out, store.artifact(MARK), described, replaced=store.replaced(MARK))
     return store, store.artifact(MARK)
 
 
@@ -52,7 +52,7 @@ def test_a_committed_artifact_reads_back(tmp_path: Path) -> None:
     store, folder = made(tmp_path)
     read = artifact.manifest(folder)
     assert read is not None and len(read.seal) == 64
-    assert read.model_copy(update={"seal": ""}) == manifest_of(folder)
+    assert read.model_copy(update={"seal": ""}) == described(scan(folder).entries)
     assert [entry.name for entry in read.files] == ["a.bin", "deep/b.txt"]
     assert artifact.verify(folder) == ()
     assert not store.out(MARK).exists()
@@ -162,7 +162,7 @@ def test_changed_facts_are_found(tmp_path: Path) -> None:
     _, folder = made(tmp_path)
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
-    assert artifact.verify(folder) == ("manifest.json has changed",)
+    assert artifact.verify(folder) == ("manifest.json has changed since it was made.",)
     with pytest.raises(Mismatch, match=r"manifest\.json has changed"):
         artifact.glance(folder)
 
@@ -186,15 +186,15 @@ def test_a_disk_that_refuses_is_an_error_of_the_environment(tmp_path: Path) -> N
     (out / "a").write_text("a")
     (tmp_path / "artifacts").write_text("a file where a folder must be")
     with pytest.raises(MissingNeed, match="cannot be written"):
-        artifact.commit(out, store.artifact(MARK), manifest_of(out), replaced=store.replaced(MARK))
+        artifact.commit(out, store.artifact(MARK), described, replaced=store.replaced(MARK))
     assert (out / "a").exists(), "the work is kept"
 
 
 def test_the_digest_depends_on_names_and_bytes_alone() -> None:
     one = FileEntry(name="a", sha256="1", size=1)
     two = FileEntry(name="b", sha256="2", size=2)
-    assert artifact.digest([one, two]) == artifact.digest([two, one])
-    assert len({artifact.digest(files) for files in ([one], [two], [one, two], [])}) == 4
+    assert digest([one, two]) == digest([two, one])
+    assert len({digest(files) for files in ([one], [two], [one, two], [])}) == 4
 
 
 def test_the_users_folder_is_recognised_by_its_files(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_linked_file_is_digested_like_any_file(tmp_path: Path) -> None:
     out = tmp_path / "scratch" / "other" / "out"
     out.mkdir(parents=True)
     os.link(folder / "a.bin", out / "a.bin")
-    assert artifact.scan(out)[0].sha256 == artifact.scan(folder)[0].sha256
+    assert scan(out).entries[0].sha256 == scan(folder).entries[0].sha256
     assert (out / "a.bin").stat().st_nlink == 2
 
 

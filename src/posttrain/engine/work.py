@@ -29,6 +29,7 @@ from posttrain.store.artifact import Manifest, Remark
 from posttrain.store.fingerprint import Facts, fingerprint
 from posttrain.store.ledger import Ledger
 from posttrain.store.run import Run
+from posttrain.store.scan import FileEntry, Stamp, digest
 
 FALLBACK = "fallback"
 """The kind of note that counts as a failure where the recipe is strict."""
@@ -74,8 +75,14 @@ def work_node(graph: Graph, id: str, run: Run, order: Order) -> Manifest:
             room = Room(node, run, mark, axes={n.id: n.axes for n in graph.nodes.values()}, own=own)
             room.report_to(ledger, clock, strict=order.strict)
             _use_threads(node.resources.cpus)
-            made = _made(room, node.kind.run(room), now, clock)
-            made = artifact.commit(room.out, folder, made, replaced=run.store.replaced(mark))
+            outcome = node.kind.run(room)
+            made = artifact.commit(
+                room.out,
+                folder,
+                lambda files: _made(room, outcome, now, clock, files),
+                replaced=run.store.replaced(mark),
+                known=room.digests,
+            )
             shutil.rmtree(run.store.scratch(mark), ignore_errors=True)
         run.point(id, mark)
     return made
@@ -101,6 +108,8 @@ class Room:
         self.resources: Resources = node.resources
         self.out, self.scratch = run.store.out(mark), run.store.work(mark)
         self.remarks: dict[tuple[str, str], int] = {}
+        self.digests: dict[Stamp, str] = {}
+        """Of the input files that were opened: a file that is linked need not be read again."""
         self._run, self._axes, self._opened = run, axes, dict(own)
         self._told = 0.0
         shutil.rmtree(self.out, ignore_errors=True)
@@ -123,7 +132,9 @@ class Room:
         for source in sources:
             if source.node is not None and source not in self._opened:
                 folder = self._run.pointer(source.node).resolve()
-                self._opened[source] = artifact.opened(folder, node=source.node, axes=self._axes[source.node])
+                self._opened[source] = artifact.opened(
+                    folder, node=source.node, axes=self._axes[source.node], known=self.digests
+                )
         return tuple(self._opened[source] for source in in_order(sources, self._opened))
 
     def cache(self, name: str) -> Path:
@@ -210,8 +221,7 @@ class Clock:
         }
 
 
-def _made(room: Room, outcome: Outcome, now: Facts, clock: Clock) -> Manifest:
-    files = artifact.scan(room.out, sync=True)
+def _made(room: Room, outcome: Outcome, now: Facts, clock: Clock, files: tuple[FileEntry, ...]) -> Manifest:
     assert files, f"{room.node.id} made no file"
     node = room.node
     return Manifest(
@@ -219,7 +229,7 @@ def _made(room: Room, outcome: Outcome, now: Facts, clock: Clock) -> Manifest:
         kind=node.kind.name,
         type=node.kind.makes,
         fingerprint=room.mark,
-        digest=artifact.digest(files),
+        digest=digest(files),
         facts=now,
         axes=dict(node.axes),
         files=files,

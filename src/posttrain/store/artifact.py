@@ -1,38 +1,32 @@
 """Finished, immutable folders: how they are committed, opened and checked.
 
-An artifact exists once its folder carries a manifest under its fingerprint; before that it is scratch. Opening one
-re-digests every file; a run that keeps everything compares sizes only.
+An artifact exists once its folder carries a manifest under its fingerprint; before that it is scratch. It holds plain
+files in folders, nothing else. Opening one re-digests every file; a run that keeps everything compares names and sizes.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from posttrain.spec.errors import Mismatch, MissingNeed, UsageError
+from posttrain.spec.errors import Mismatch, MissingNeed, StageFailed, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.spec.knobs import Closed
 from posttrain.spec.stage import Artifact, ArtifactType
-from posttrain.store.fingerprint import Facts, canonical, content_digest, file_digest, fingerprint
+from posttrain.store import damage
+from posttrain.store.fingerprint import Facts, canonical, fingerprint
 from posttrain.store.run import MANIFEST, at, locate
+from posttrain.store.scan import GRAIN, STILL, FileEntry, Known, Stamp, digest, scan, stamp, sync_to_disk
 
 FORMAT = 1
 """Version of the manifest's own shape."""
-
-
-class FileEntry(Closed):
-    """One file of an artifact."""
-
-    name: str
-    """Path below the artifact, with slashes."""
-    sha256: str
-    size: int
 
 
 class Remark(Closed):
@@ -69,53 +63,51 @@ class _Format(BaseModel):
 
 
 def manifest(folder: Path) -> Manifest | None:
-    """The manifest of an artifact's folder; None where it has none. Mismatch for one that cannot be read."""
+    """The manifest of an artifact's folder; None where it has none.
+
+    Mismatch for one that cannot be read or has changed.
+    """
     try:
         text = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return Manifest.model_validate_json(text)
+        made = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise _unreadable(folder, text, error) from error
+    if _changed(made):
+        raise Mismatch(f"{MANIFEST} has changed since it was made.", where=str(folder), remedy=_REBUILD)
+    return made
 
 
-def scan(folder: Path, *, sync: bool = False) -> tuple[FileEntry, ...]:
-    """Every file below a folder but its manifest, digested; `sync` brings them to the disk."""
-    entries: list[FileEntry] = []
-    for name in _names(folder):
-        path = folder / name
-        entries.append(FileEntry(name=name, sha256=file_digest(path), size=path.stat().st_size))
-        if sync:
-            _sync(path)
-    return tuple(entries)
-
-
-def digest(files: Iterable[FileEntry]) -> str:
-    """The content digest over files."""
-    return content_digest((file.name, file.sha256, file.size) for file in files)
-
-
-def commit(out: Path, target: Path, made: Manifest, *, replaced: Path) -> Manifest:
+def commit(
+    out: Path,
+    target: Path,
+    describe: Callable[[tuple[FileEntry, ...]], Manifest],
+    *,
+    replaced: Path,
+    known: Known | None = None,
+) -> Manifest:
     """Turn a finished `out` into the artifact `target`: manifest last, sealed, then one rename; the manifest written.
 
-    An artifact that is there already goes to `replaced` first.
+    `describe` makes the manifest of the files; a file that changes before the rename is digested again. An artifact
+    that is there already goes to `replaced` first. Files whose stamps are `known` are not read.
     """
-    sealed = made.model_copy(update={"seal": _seal(made)})
     with _disk(target):
-        text = sealed.model_dump_json(indent=1).encode() + b"\n"
-        with (out / MANIFEST).open("wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        for folder in sorted({(out / entry.name).parent for entry in made.files} | {out}):
-            _sync(folder)
+        damage.only_files(out)
+        scanned = scan(out, sync=True, known=known)
+        sealed = _seal_in(out, describe(scanned.entries))
+        if not scanned.holds(out):
+            scanned = scan(out, sync=True, known=scanned.known)
+            sealed = _seal_in(out, describe(scanned.entries))
+        if not scanned.holds(out):
+            raise StageFailed("its files are still being written.", where=str(out), remedy=STILL)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             shutil.rmtree(replaced, ignore_errors=True)
             target.rename(replaced)
         out.rename(target)
-        _sync(target.parent)
+        sync_to_disk(target.parent)
     return sealed
 
 
@@ -124,36 +116,30 @@ def glance(folder: Path) -> Manifest | None:
 
     The check of a run that keeps everything. Mismatch naming the first damage.
     """
-    if not folder.is_dir():
-        return None
-    made = manifest(folder)
-    if made is None:
-        raise Mismatch(f"{MANIFEST} is missing.", where=str(folder), remedy=_REBUILD)
-    damage = _changed(made) or next((said for entry in made.files if (said := _size_damage(folder, entry))), "")
-    if damage:
-        raise Mismatch(f"{damage} since it was made.", where=f"{made.node} ({folder})", remedy=_REBUILD)
-    return made
+    return _whole(folder, damage.outline, node="") if folder.is_dir() else None
 
 
 def verify(folder: Path) -> tuple[str, ...]:
-    """Every damage of an artifact: facts that give another fingerprint, files changed, missing or extra."""
+    """Every damage of an artifact: its manifest changed; a file or folder changed, missing, added or made a link."""
+    if not folder.is_dir():
+        return ("its folder is gone",)
     try:
         made = manifest(folder)
     except Mismatch as error:
         return (error.what,)
-    if made is None:
-        return (f"{MANIFEST} is missing",)
-    return tuple(_damages(folder, made))
+    return tuple(damage.all_of(folder, made.files)) if made else (f"{MANIFEST} is missing",)
 
 
-def opened(folder: Path, *, node: str, axes: Mapping[str, str]) -> Artifact:
-    """An artifact as a stage sees it, every file re-digested; Mismatch naming the file that changed."""
-    made = manifest(folder)
-    if made is None:
-        raise Mismatch(f"{MANIFEST} is missing.", where=str(folder), remedy=_REBUILD)
-    damage = next(_damages(folder, made), None)
-    if damage:
-        raise Mismatch(f"{damage} since it was made.", where=f"{node} ({folder})", remedy=_REBUILD)
+def opened(folder: Path, *, node: str, axes: Mapping[str, str], known: dict[Stamp, str] | None = None) -> Artifact:
+    """An artifact as a stage sees it, every file re-digested; Mismatch naming the file that changed.
+
+    `known` learns the digests that were found.
+    """
+    before = time.time() - GRAIN
+    made = _whole(folder, damage.all_of, node=node)
+    if known is not None:
+        told = {stamp(folder / entry.name): entry.sha256 for entry in made.files}
+        known.update({found: sha256 for found, sha256 in told.items() if found.time < before * 1e9})
     return seen(folder, made, node=node, axes=axes)
 
 
@@ -180,7 +166,7 @@ def adopted(path: Path, expected: str | None = None) -> Artifact:
     folder = locate(path)
     made = manifest(folder) if _is_artifact(folder) else None
     if made is None:
-        type, entries = _type(folder), scan(folder)
+        type, entries = _type(folder), scan(folder).entries
         found = Artifact(
             node=str(path),
             type=type,
@@ -189,7 +175,7 @@ def adopted(path: Path, expected: str | None = None) -> Artifact:
             files=tuple(e.name for e in entries),
         )
     else:
-        found = opened(folder, node=str(path), axes=made.axes)
+        found = seen(folder, _whole(folder, damage.contents, node=str(path)), node=str(path), axes=made.axes)
     if expected and found.digest != expected.removeprefix("sha256:"):
         raise Mismatch(
             f"its digest is {found.digest}, the recipe says {expected}.",
@@ -202,44 +188,41 @@ def adopted(path: Path, expected: str | None = None) -> Artifact:
 _REBUILD = "Restore it from a copy, or make it again: `posttrain run … --again` with the name of its stage."
 
 
-def _damages(folder: Path, made: Manifest) -> Iterator[str]:
-    if _changed(made):
-        yield _changed(made)
-    for entry in made.files:
-        damage = _size_damage(folder, entry)
-        if damage:
-            yield damage
-        elif file_digest(folder / entry.name) != entry.sha256:
-            yield f"{entry.name} has changed"
-    known = {entry.name for entry in made.files}
-    yield from (f"{name} was added" for name in _names(folder) if name not in known)
+Check = Callable[[Path, tuple[FileEntry, ...]], Iterable[str]]
+"""Says what is wrong with a folder that is to hold these files."""
 
 
-def _changed(made: Manifest) -> str:
+def _whole(folder: Path, check: Check, *, node: str) -> Manifest:
+    """The manifest of a folder in which a check finds nothing; Mismatch naming the first damage."""
+    made = manifest(folder)
+    if made is None:
+        raise Mismatch(f"{MANIFEST} is missing.", where=str(folder), remedy=_REBUILD)
+    first = next(iter(check(folder, made.files)), "")
+    if first:
+        raise Mismatch(f"{first} since it was made.", where=f"{node or made.node} ({folder})", remedy=_REBUILD)
+    return made
+
+
+def _seal_in(out: Path, made: Manifest) -> Manifest:
+    """Write the manifest, sealed, and bring it and the folders to the disk."""
+    sealed = made.model_copy(update={"seal": _seal(made)})
+    with (out / MANIFEST).open("wb") as file:
+        file.write(sealed.model_dump_json(indent=1).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    for folder in sorted({(out / entry.name).parent for entry in made.files} | {out}):
+        sync_to_disk(folder)
+    return sealed
+
+
+def _changed(made: Manifest) -> bool:
     whole = fingerprint(made.facts) == made.fingerprint and digest(made.files) == made.digest
-    sealed = made.seal in ("", _seal(made))
-    return "" if whole and sealed else f"{MANIFEST} has changed"
+    return not whole or made.seal != _seal(made)
 
 
 def _seal(made: Manifest) -> str:
     """Over the manifest as it is read back."""
     return hashlib.sha256(canonical(json.loads(made.model_dump_json(exclude={"seal"})))).hexdigest()
-
-
-def _size_damage(folder: Path, entry: FileEntry) -> str:
-    try:
-        size = (folder / entry.name).stat().st_size
-    except OSError:
-        return f"{entry.name} is missing"
-    return "" if size == entry.size else f"{entry.name} has changed ({entry.size} → {size} bytes)"
-
-
-def _names(folder: Path) -> list[str]:
-    """Every file below a folder but its own manifest, in order of name."""
-    found: list[str] = []
-    for below, _, files in os.walk(folder, followlinks=True):
-        found += [(Path(below) / name).relative_to(folder).as_posix() for name in files]
-    return sorted(name for name in found if name != MANIFEST and (folder / name).is_file())
 
 
 def _is_artifact(folder: Path) -> bool:
@@ -276,14 +259,6 @@ def _unreadable(folder: Path, text: bytes, error: ValidationError) -> Mismatch:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return Mismatch(f"{MANIFEST} cannot be read ({where}: {first['msg']}).", where=str(folder), remedy=_REBUILD)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
