@@ -95,6 +95,13 @@ class Verdict:
     """One sentence: why this verdict."""
     absent: str = ""
     """What the gate `requires` and this machine lacks; empty where nothing is lacking."""
+    waived: str = ""
+    """By whom, until when and why it may stand although it has not passed; the value stays what it is."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it keeps a run from passing: a stop gate that has neither passed nor is waived."""
+        return self.severity == "stop" and self.value != "pass" and not self.waived
 
 
 Metrics = Mapping[str, Metric]

@@ -1,26 +1,20 @@
-"""What a gate says of an artifact (DESIGN §4): pass, fail, inconclusive or not_run. Unknown is never a pass."""
+"""Judges the nodes of a graph one after the other; what it said of them decides who may run below."""
 
 import importlib.util
-import math
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
 from posttrain.engine.expand import Graph, Node
+from posttrain.engine.judge.decide import SILENT, Reading, condition, weigh
 from posttrain.spec.errors import EXIT_ORDER, INCONCLUSIVE, PASS, REFUSED, MissingNeed
-from posttrain.spec.gate import CONDITIONS, Gate, Metric, Metrics, Value, Verdict
+from posttrain.spec.gate import Gate, Metrics, Verdict
+from posttrain.spec.waiver import NONE, Waivers
 
 Has = Callable[[str], bool]
 """Whether this machine has what a gate `requires`."""
-
-Said = tuple[Value, str]
-"""A verdict and its sentence."""
-
-MUST = {"at_least": "{} or more", "at_most": "{} or less", "equals": "{}"}
-"""A condition as it reads after `must be`."""
 
 
 def machine_has(need: str) -> bool:
@@ -34,71 +28,19 @@ def machine_has(need: str) -> bool:
     return need in checks and checks[need]()
 
 
-def decide(gate: Gate, metric: Metric | None) -> Said:
-    """What the condition says of a metric, before anything that stands above it."""
-    missing = _unknown(gate, metric)
-    if metric is None or missing:
-        return "inconclusive", missing
-    value, said = _by_interval(gate, metric) if gate.decide == "interval" else _by_point(gate, metric)
-    return value, f"{said}: {metric.detail}" if metric.detail and value != "pass" else said
-
-
-def condition(gate: Gate) -> tuple[str, Decimal]:
-    """The one condition of a gate: its name and its bound as written."""
-    return next((name, bound) for name in CONDITIONS if (bound := getattr(gate, name)) is not None)
-
-
-def _unknown(gate: Gate, metric: Metric | None) -> str:
-    """Why nothing can be said; empty where something can."""
-    if metric is None:
-        return f"{gate.metric} was not measured"
-    if metric.value is None:
-        return f"{gate.metric} has no value: {metric.reason}"
-    if not math.isfinite(metric.value):
-        return f"{gate.metric} is not a finite number"
-    if gate.min_n and metric.n is None:
-        return f"{gate.metric} does not say of how many items; at least {gate.min_n} are needed"
-    if metric.n is not None and metric.n < gate.min_n:
-        return f"{gate.metric} has {metric.n} items; at least {gate.min_n} are needed"
-    return ""
-
-
-def _by_point(gate: Gate, metric: Metric) -> Said:
-    if metric.k is not None and metric.n:
-        value, shown = Fraction(metric.k, metric.n), f"{metric.k}/{metric.n}"
-    else:
-        value, shown = Fraction(Decimal(repr(metric.value))), f"{metric.value:g}"
-    name, bound = condition(gate)
-    met = _meets(name, value, Fraction(bound))
-    text = f"{gate.metric} is {shown}"
-    if met:
-        return "pass", f"{text}, {name} {bound}"
-    return gate.unmet, f"{text} and must be {MUST[name].format(bound)}"
-
-
-def _by_interval(gate: Gate, metric: Metric) -> Said:
-    name, bound = condition(gate)
-    if metric.low is None or metric.high is None or not math.isfinite(metric.low) or not math.isfinite(metric.high):
-        return "inconclusive", f"{gate.metric} has no interval"
-    low, high, at = Fraction(Decimal(repr(metric.low))), Fraction(Decimal(repr(metric.high))), Fraction(bound)
-    text = f"{gate.metric} lies in [{metric.low:.4g}, {metric.high:.4g}]"
-    if _meets(name, low, at) and _meets(name, high, at):
-        return "pass", f"{text}, {name} {bound}"
-    wholly_bad = not _meets(name, low, at) and not _meets(name, high, at) and not (name == "equals" and low < at < high)
-    said = f"{text} and must be {MUST[name].format(bound)}"
-    return (gate.unmet, said) if wholly_bad else ("inconclusive", f"{said}: too wide to tell")
-
-
-def _meets(name: str, value: Fraction, bound: Fraction) -> bool:
-    return value >= bound if name == "at_least" else value <= bound if name == "at_most" else value == bound
-
-
 class Bench:
     """Judges the nodes of a graph, inputs first, and remembers: what it said of them decides who may run below."""
 
-    def __init__(self, graph: Graph, *, only: tuple[str, ...] | None = None, has: Has = machine_has) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        only: tuple[str, ...] | None = None,
+        waivers: Waivers = NONE,
+        has: Has = machine_has,
+    ) -> None:
         """Judge the gates of a graph; `only`: these alone exist, as NAME or STAGE.NAME."""
-        self._graph, self._only, self._has = graph, only, has
+        self._graph, self._only, self._has, self._waivers = graph, only, has, waivers
         self._said: dict[str, tuple[Verdict, ...]] = {}
         self._shaken: dict[str, str] = {}
         self._above = _stages_above(graph)
@@ -127,18 +69,18 @@ class Bench:
         for id in nodes:
             self._unknown.get(self._graph.nodes[id].stage, set()).discard(id)
 
-    def judge(self, node: Node, metrics: Metrics | str) -> tuple[Verdict, ...]:
-        """Say of a node what its gates find; a text in place of metrics is why it made nothing."""
+    def judge(self, node: Node, metrics: Metrics | str, reading: Reading = SILENT) -> tuple[Verdict, ...]:
+        """Say of a node what its gates find; a text in place of metrics is why it made nothing to judge."""
         gates = self.gates(node)
         shaken = next((self._shaken[id] for id in parents(node) if id in self._shaken), "")
         if node.wait_off:
             shaken = f"{node.wait_off[0]}, which it waits for, is off"
         found: dict[str, Verdict] = {}
         for name in _ordered(gates):
-            found[name] = self._verdict(node, name, gates, metrics, shaken, found)
+            found[name] = self._excused(self._verdict(node, name, gates, (metrics, reading), shaken, found))
         said = self._said[node.id] = tuple(found[name] for name in gates)
         self._unknown.get(node.stage, set()).discard(node.id)
-        refused = next((verdict for verdict in said if verdict.severity == "stop" and verdict.value != "pass"), None)
+        refused = next((verdict for verdict in said if verdict.refuses), None)
         if refused:
             self._refused.setdefault(node.stage, refused)
         if refused or shaken:
@@ -160,11 +102,11 @@ class Bench:
         node: Node,
         name: str,
         gates: Mapping[str, Gate],
-        metrics: Metrics | str,
+        known: tuple[Metrics | str, Reading],
         shaken: str,
         found: Mapping[str, Verdict],
     ) -> Verdict:
-        gate = gates[name]
+        gate, (metrics, reading) = gates[name], known
         metric = None if isinstance(metrics, str) else metrics.get(gate.metric)
         absent = next((need for need in gate.requires if not self._has(need)), "")
         unpassed = next((n for n in gate.needs if n in gates and (n not in found or found[n].value != "pass")), "")
@@ -175,17 +117,27 @@ class Bench:
         elif unpassed:
             value, reason = "not_run", f"gate {unpassed} has not passed"
         else:
-            value, reason = decide(gate, metric)
+            metric, value, reason = weigh(gate, metric, reading)
         if value == "pass" and shaken:
             value, reason = "not_run", f"a pass stands on passes: {shaken}"
         bound = " ".join(map(str, condition(gate)))
         said = gate.says.get(value, reason)
         return Verdict(name, node.id, value, gate.severity, gate.metric, bound, metric, said, absent)
 
+    def _excused(self, verdict: Verdict) -> Verdict:
+        """The verdict with the waiver that lets it stand, or with the word that one has expired; its value stays."""
+        if verdict.value == "pass":
+            return verdict
+        waiver = self._waivers.on(verdict.node, verdict.gate)
+        if waiver is not None:
+            return replace(verdict, waived=str(waiver))
+        lapsed = self._waivers.lapsed(verdict.node, verdict.gate)
+        return replace(verdict, reason=f"{verdict.reason}; {lapsed}") if lapsed else verdict
+
 
 def exit_code(verdicts: Iterable[Verdict], failures: Iterable[int]) -> int:
     """The exit code of a run: the first of EXIT_ORDER that a failure or a stop gate gives, else 0."""
-    codes = {*failures, *(_code(verdict) for verdict in verdicts if verdict.severity == "stop")}
+    codes = {*failures, *(_code(verdict) for verdict in verdicts if verdict.refuses)}
     return next((code for code in EXIT_ORDER if code in codes), PASS)
 
 
@@ -207,7 +159,7 @@ def _refusal(verdict: Verdict) -> str:
 def _code(verdict: Verdict) -> int:
     if verdict.value == "not_run" and verdict.absent:
         return MissingNeed.code
-    return {"pass": PASS, "fail": REFUSED}.get(verdict.value, INCONCLUSIVE)
+    return REFUSED if verdict.value == "fail" else INCONCLUSIVE
 
 
 def _ordered(gates: Mapping[str, Gate]) -> list[str]:
