@@ -16,7 +16,7 @@ from typing import Any
 from posttrain.data import rows
 from posttrain.data.records import Problem, Score
 from posttrain.spec.gate import Metric
-from posttrain.store import artifact, run
+from posttrain.store import artifact, run, scan
 from posttrain.store.fingerprint import Facts, InputFact, fingerprint
 from posttrain.store.ledger import Ledger
 
@@ -64,13 +64,13 @@ class Recorder:
         out.mkdir(parents=True)
         for name, content in told.get("files", {"result.txt": id}).items():
             _write(out / name, content)
-        files = artifact.scan(out)
+        files = scan.scan(out).entries
         manifest = artifact.Manifest(
             node=id,
             kind=kind,
             type=told.get("type", "model"),
             fingerprint=mark,
-            digest=artifact.digest(files),
+            digest=scan.digest(files),
             facts=facts,
             axes={"domain": member} if member else {},
             files=files,
@@ -78,7 +78,7 @@ class Recorder:
             remarks=tuple(artifact.Remark(**remark) for remark in told.get("remarks", ())),
             measured=told.get("measured", {"wall_s": 1.0, "cpu_s": 0.9}),
         )
-        artifact.commit(out, self.run.store.artifact(mark), manifest, replaced=self.run.store.replaced(mark))
+        artifact.commit(out, self.run.store.artifact(mark), lambda _: manifest, replaced=self.run.store.replaced(mark))
         self.run.point(id, mark)
         self.made[id] = manifest
         entry = {
