@@ -81,7 +81,19 @@ def test_another_version_of_a_kind_is_a_reason(bed: Bed) -> None:
 def test_another_seed_is_a_reason(bed: Bed) -> None:
     bed.run()
     bed.recipe.write_text(bed.recipe.read_text().replace("seed = 7", "seed = 8"))
-    assert bed.actions()["prepare/algebra"] == ("run", "seed")
+    assert bed.actions()["prepare/algebra"] == ("run", "seed 7 → 8")
+    assert bed.actions("stage.train.stream=other")["train/algebra"] == (
+        "run",
+        "seed 7 → 8, stream train/algebra → other",
+    )
+
+
+def test_another_stream_is_a_reason(bed: Bed) -> None:
+    bed.run()
+    assert bed.actions("stage.fuse.stream=other")["fuse"] == ("run", "stream fuse → other")
+    bed.run("stage.fuse.stream=other", only=("fuse",))
+    bed.run("seed=8", until=("prepare",))
+    assert bed.actions("seed=9")["fuse"] == ("run", "seed"), "the record is of a run that did not make it"
 
 
 def test_a_file_knob_counts_by_content_not_by_path(bed: Bed, tmp_path: Path) -> None:

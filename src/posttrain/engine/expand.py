@@ -68,6 +68,8 @@ class Graph:
     nodes: Mapping[str, Node]
     off: tuple[str, ...]
     """Stages that are switched off."""
+    seed: int = 0
+    """The recipe's."""
 
 
 def seed_of(recipe_seed: int, stream: str, trial: str | None = None) -> int:
@@ -89,7 +91,7 @@ def expand(recipe: Recipe, kinds: Kinds) -> Graph:
     if expansion.problems:
         raise RecipeError(list(dict.fromkeys(expansion.problems)))
     off = tuple(name for name, spec in recipe.stages.items() if spec.off)
-    return Graph({node.id: node for node in in_order(nodes)}, off)
+    return Graph({node.id: node for node in in_order(nodes)}, off, recipe.seed)
 
 
 def in_order(nodes: Sequence[Node]) -> Iterator[Node]:

@@ -250,8 +250,7 @@ class Drive:
         self._judge(node, made.metrics)
 
     def _damaged(self, node: Node, decision: Decision) -> None:
-        remedy = f"Restore it from a copy, or make it again with --again {node.stage}."
-        self._fail(node, Mismatch(f"{'; '.join(decision.reasons)}", where=node.id, remedy=remedy))
+        self._fail(node, Mismatch("; ".join(decision.reasons), where=node.id, remedy=decision.remedy))
 
     def _block(self, node: Node, why: str) -> None:
         self._fates[node.id] = "blocked"

@@ -1,18 +1,19 @@
 """One node's decision: run, maybe, keep or blocked, with its reasons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from posttrain.engine.expand import Graph, Node
 from posttrain.engine.judge import inputs, parents
 from posttrain.engine.plan.choose import Selection, named, selected, upwards
 from posttrain.engine.plan.facts import facts, own_folders
+from posttrain.engine.plan.reasons import Reasons
 from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.stage import Estimate
 from posttrain.store import artifact
 from posttrain.store.artifact import Manifest
-from posttrain.store.fingerprint import Facts, differences, fingerprint
+from posttrain.store.fingerprint import Facts, fingerprint
 from posttrain.store.run import Run
 
 Action = Literal["run", "maybe", "keep", "blocked"]
@@ -33,7 +34,9 @@ class Decision:
     estimate: Estimate = field(default_factory=Estimate)
     """What running it is expected to take; of a kept node nothing."""
     code: int = 0
-    """The exit code a block leads to by itself: 2 an input is left out, 6 an artifact is damaged."""
+    """The exit code a block leads to by itself: 2 an input is left out, 6 an artifact is damaged or frozen."""
+    remedy: str = ""
+    """What to do about a block."""
 
 
 class Outlook:
@@ -46,6 +49,7 @@ class Outlook:
         self.own = own_folders(*graph.nodes.values())
         self.selected = selected(graph, chosen)
         self.again = named(graph, chosen.again)
+        self._reasons = Reasons(graph.seed, run.recipe)
         self.made: dict[str, Manifest] = {}
         """What is settled: kept or made, with its manifest."""
         reached = upwards(graph, self.selected)
@@ -90,24 +94,28 @@ class Outlook:
         if last is None:
             return decision_on(node, "run", ("nothing made yet",))
         why = (f"waits for {', '.join(waits)}",)
-        changed = differences(last.facts, facts(node, self.made, self.own), inputs=False)
+        changed = self._reasons.changed(node, last.facts, facts(node, self.made, self.own), inputs=False)
+        if changed and self._holds(node):
+            return _frozen(node, changed)
         if changed or node.id in self.again:
             return decision_on(node, "run", (*(changed or ("asked for",)), *why))
-        return decision_on(node, "maybe", why)
+        return decision_on(node, "maybe", (*why, *_says_frozen(node)))
 
     def _known(self, node: Node) -> Decision:
         now = facts(node, self.made, self.own)
         mark = fingerprint(now)
         again = node.id in self.again
+        if self._holds(node) and self.run.current(node.id) != mark:
+            return _frozen(node, self._why(node, now, mark), mark)
         try:
             made = artifact.glance(self.run.store.artifact(mark))
         except Mismatch as damage:
             if not again:
-                return decision_on(node, "blocked", (f"damaged: {damage.what}",), mark, code=Mismatch.code)
+                return _damaged(node, damage, mark)
             made = None
         if made is not None and not again:
             self.settle(node.id, made)
-            return decision_on(node, "keep", ("nothing changed",), mark)
+            return decision_on(node, "keep", ("nothing changed", *_says_frozen(node)), mark)
         begun = ("goes on where it was stopped",) if self.run.store.work(mark).exists() else ()
         return decision_on(node, "run", (*self._why(node, now, mark), *begun), mark)
 
@@ -117,11 +125,32 @@ class Outlook:
         if self.run.current(node.id) == mark:
             return ("its artifact was removed",)
         last = self.last(node)
-        return differences(last.facts, now) if last else ("nothing made yet",)
+        if last is None:
+            return ("its artifact was removed" if self.run.current(node.id) else "nothing made yet",)
+        return self._reasons.changed(node, last.facts, now)
+
+    def _holds(self, node: Node) -> bool:
+        """Whether a node is frozen: made in this run, and not named to be made again."""
+        return node.frozen and node.id not in self.again and self.run.current(node.id) is not None
 
 
 def _blocks(decision: Decision) -> bool:
     return decision.action == "blocked"
+
+
+def _says_frozen(node: Node) -> tuple[str, ...]:
+    return ("frozen",) if node.frozen else ()
+
+
+def _frozen(node: Node, changed: tuple[str, ...], mark: str | None = None) -> Decision:
+    said = f"frozen, and changed ({', '.join(changed)}): --again {node.stage} makes it anew"
+    found = decision_on(node, "blocked", (said,), mark, code=Mismatch.code)
+    return replace(found, remedy=f"Take the change back, or give --again {node.stage}.")
+
+
+def _damaged(node: Node, damage: Mismatch, mark: str) -> Decision:
+    found = decision_on(node, "blocked", (f"damaged: {damage.what}",), mark, code=Mismatch.code)
+    return replace(found, remedy=f"Restore it from a copy, or make it again with --again {node.stage}.")
 
 
 def decision_on(
