@@ -106,3 +106,13 @@ def test_concurrent_writers_never_mix_lines(tmp_path: Path) -> None:
     records = [json.loads(line) for line in lines]
     for number in range(4):
         assert [r["number"] for r in records if r["run"] == str(number * 40)] == list(range(count))
+
+
+def test_records_of_some_events_alone(tmp_path: Path) -> None:
+    """What asks for waivers does not parse ten thousand steps; an event's name inside another record is no event."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for event, fields in (("step", {"loss": 1}), ("waived", {"gate": "g"}), ("verdict", {"waived": ""}), ("view", {})):
+        ledger.write(event, **fields)
+    ledger.close()
+    assert [record["event"] for record in read(tmp_path / "ledger.jsonl", ("waived", "view"))] == ["waived", "view"]
+    assert len(list(read(tmp_path / "ledger.jsonl"))) == 4

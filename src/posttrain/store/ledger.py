@@ -14,8 +14,12 @@ invocation) and `event`; those of a node have `node`:
     node_finished  fingerprint, digest, metrics, measured
     node_failed    code, what, where, remedy, log, attempt, again (whether it is tried again)
     node_blocked   reasons
-    verdict        gate, node, value, severity, metric, condition, evidence, reason, absent
+    verdict        gate, node, value, severity, metric, condition, evidence, reason, absent, waived
     run_finished   code, wall_s
+    judged         code, only, sets, mismatches [text], verdicts [{gate, node, value, condition, waived}]; of `gate`
+    waived         gate, reason, text, approved_by, expires (YYYY-MM-DD)
+    withdrawn      gate, by, text; takes the waiver of that gate back
+    view           node, path, digest (of the file written there); error where it cannot be, aside where another went
 """
 
 import fcntl
@@ -87,11 +91,17 @@ class Tail:
         return list(_records(whole.splitlines()))
 
 
-def read(path: Path) -> Iterator[Record]:
-    """Every record of a ledger; nothing where there is no file. A torn line is left out."""
+def read(path: Path, events: Iterable[str] = ()) -> Iterator[Record]:
+    """Every record of a ledger, or those of some events alone; nothing where there is no file.
+
+    A torn line is left out. Lines of other events are not parsed: a ledger is mostly steps.
+    """
+    wanted = frozenset(events)
+    marks = [f'"{event}"'.encode() for event in wanted]
     if path.exists():
         with path.open("rb") as file:
-            yield from _records(file)
+            lines = (line for line in file if any(mark in line for mark in marks)) if marks else file
+            yield from (record for record in _records(lines) if not wanted or record["event"] in wanted)
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[Record]:

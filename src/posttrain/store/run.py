@@ -3,13 +3,16 @@
 RUN/ledger.jsonl  recipe.json  lock  report.html  logs/STAGE.MEMBER.log
 RUN/nodes/STAGE.MEMBER  ->  STORE/artifacts/FINGERPRINT/  (+ manifest.json)
 RUN/store               ->  STORE, where that is another folder
+RUN/TARGET              a view, or FOLDER/TARGET where [paths] moves it; TARGET.edited is one kept beside
 STORE/scratch/FINGERPRINT/{out,work,time.json}  cache/NAME  locks/FINGERPRINT
 """
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from posttrain.spec.errors import UsageError
@@ -121,6 +124,12 @@ class Run:
         fresh.symlink_to(_from(link.parent, target, inside=self.folder))
         fresh.replace(link)
 
+    def view(self, target: str, fingerprint: str, paths: Mapping[str, str]) -> Path:
+        """Where a view lies: below this folder, or below the folder that `[paths]` puts for its first one."""
+        first, *rest = PurePosixPath(target).parts
+        moved = Path(paths[first]) if rest and first in paths else self.folder / first
+        return Path(str(moved.joinpath(*rest)).replace("{fp}", fingerprint[:8]))
+
     def remember_store(self) -> None:
         """Leave a link to a store that is another folder, so that later commands find it."""
         link = self.folder / "store"
@@ -201,6 +210,12 @@ def run_of(path: Path) -> Run | None:
 def neighbour(artifact: Path, fingerprint: str) -> Path:
     """Another artifact of the store that an artifact's folder lies in."""
     return artifact.parent / fingerprint
+
+
+def aside(path: Path) -> Path:
+    """Where a file that is not ours to write over goes: `x.json.edited`, or the next such name that is free."""
+    names = (path.with_name(f"{path.name}.edited{f'-{number}' if number > 1 else ''}") for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def file_name(node: str) -> str:
