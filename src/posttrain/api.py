@@ -124,8 +124,8 @@ def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
     """What would run, what stays, and why. Writes nothing."""
     recipe = load_recipe(asked, kinds=kinds)
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
-    outlook = Outlook(graph, place, asked.selection)
-    return Planned(recipe, graph, planning.make(outlook, Bench(graph, only=recipe.gates)), place.folder)
+    outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe)
+    return Planned(recipe, graph, planning.make(outlook, bench), place.folder)
 
 
 def run(
@@ -138,7 +138,7 @@ def run(
     recipe = load_recipe(asked, kinds=kinds)
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     with _driving(place):
-        outlook, bench = Outlook(graph, place, asked.selection), Bench(graph, only=recipe.gates)
+        outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe)
         made = planning.make(outlook, bench)
         _refuse_left_out(made)
         capacity = Capacity.of_machine((graph.nodes[id] for id in made.decisions), asked.jobs)
@@ -217,6 +217,10 @@ def _driving(place: Run) -> Generator[None]:
         if main:
             signal.signal(signal.SIGTERM, before)
         held.release()
+
+
+def _bench(graph: Graph, recipe: Recipe) -> Bench:
+    return Bench(graph, only=recipe.gates, keep_going=recipe.keep_going)
 
 
 def _refuse_left_out(made: Plan) -> None:

@@ -38,8 +38,13 @@ class Bench:
         only: tuple[str, ...] | None = None,
         waivers: Waivers = NONE,
         has: Has = machine_has,
+        keep_going: bool = False,
     ) -> None:
-        """Judge the gates of a graph; `only`: these alone exist, as NAME or STAGE.NAME."""
+        """Judge the gates of a graph; `only`: these alone exist, as NAME or STAGE.NAME.
+
+        `keep_going`: a refusal stops nobody; what is said of a node stays the same.
+        """
+        self._keep_going = keep_going
         self._graph, self._only, self._has, self._waivers = graph, only, has, waivers
         self._said: dict[str, tuple[Verdict, ...]] = {}
         self._shaken: dict[str, str] = {}
@@ -89,6 +94,8 @@ class Bench:
 
     def may_run(self, node: Node) -> str | None:
         """What the stop gates of the stages above say: empty is go, else why not; None while not all is judged."""
+        if self._keep_going:
+            return ""
         if node.wait_off:
             return f"it waits for {node.wait_off[0]}, which is off: its gates have not run"
         above = self._above[node.stage]
