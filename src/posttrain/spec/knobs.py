@@ -131,6 +131,20 @@ UNLIMITED = Budget()
 """No cap."""
 
 
+_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def _memory(value: Any) -> Any:
+    """Bytes from `"2GiB"`, `"1.5 GiB"`, `"512MiB"` or a whole number."""
+    if not isinstance(value, str):
+        return _amount(value)
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
+    unit = parts and next((known for known in _UNITS if known.lower() == parts[2].lower()), None)
+    if parts is None or unit is None:
+        raise ValueError('must be bytes, or a size like "2GiB" or "512MiB" (KiB, MiB, GiB, TiB)')
+    return int(Decimal(parts[1]) * _UNITS[unit])
+
+
 class Resources(Closed):
     """Where and how fast a node runs. Recorded, never part of a fingerprint; the only place for `auto`."""
 
@@ -138,5 +152,8 @@ class Resources(Closed):
     """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
     cpus: PositiveInt = 1
     """Cores a node claims; torch uses that many threads."""
+    memory: Annotated[PositiveInt | None, BeforeValidator(_memory)] = None
+    """Memory a node claims, and the most that its processes may hold together: `"2GiB"`, `"512MiB"`, or bytes; none: no
+    limit, and nothing is claimed."""
     compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """The number format of matrix products; weights stay fp32."""
