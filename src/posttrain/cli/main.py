@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from posttrain.cli import trials
 from posttrain.cli.options import AnyRun, Choices, Json, Recipe, RunFolder, with_choices
 
 if TYPE_CHECKING:
@@ -217,3 +218,6 @@ def _newest() -> Path:
 
 def _say(told: str | dict[str, Any]) -> None:
     typer.echo(told if isinstance(told, str) else json.dumps(told, indent=1, ensure_ascii=False))
+
+
+trials.add(app)

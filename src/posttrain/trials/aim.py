@@ -1,0 +1,148 @@
+"""Where the next kill goes and when: seen from outside, in the ledger and the scratch folders of a run."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from posttrain.store.ledger import Tail
+from posttrain.store.run import MANIFEST, Run
+
+Moment = Literal["planning", "beginning", "work", "saving", "commit"]
+
+MOMENTS: Mapping[Moment, int] = {"beginning": 2, "work": 4, "saving": 3, "commit": 2}
+"""How often each is aimed at. `planning` has no node: the driver plans, the worker imports."""
+
+PLANNING = 0.08
+"""Share of the kills that are aimed at the driver before any node works."""
+
+LAST = 0.9
+"""Share of a node's time after which no kill is aimed: it may be quicker than it was."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """One kill as it is meant."""
+
+    node: str
+    moment: Moment
+    share: float
+    """How much of the node's own time goes by before it."""
+
+
+@dataclass
+class Targets:
+    """What can be hit: the nodes in the order of the plan, their kinds, and how long each took undisturbed."""
+
+    kinds: Mapping[str, str]
+    """Node → kind."""
+    seconds: Mapping[str, float]
+    """Node → the time of its own work in the calm run."""
+    begins: float
+    """Seconds from the start of the command to the first node's work."""
+    together: int = 1
+    """Kills of one kind in a row, before another kind's turn."""
+    hits: dict[str, int] = field(default_factory=dict[str, int])
+    """Kind → kills that landed while it worked."""
+
+    def hit(self, nodes: tuple[str, ...]) -> None:
+        """Count a kill."""
+        for kind in {self.kinds[node] for node in nodes}:
+            self.hits[kind] = self.hits.get(kind, 0) + 1
+
+    def next(self, done: frozenset[str], draw: Random) -> Aim | None:
+        """The first open node of the kind that was hit least; None where such kinds have nothing left to do here."""
+        turn = {kind: self.hits.get(kind, 0) // self.together for kind in self.kinds.values()}
+        least = min(turn.values())
+        node = next((node for node, kind in self.kinds.items() if node not in done and turn[kind] == least), None)
+        if node is None:
+            return None
+        (moment,) = draw.choices(list(MOMENTS), weights=list(MOMENTS.values()))
+        return Aim(node, "planning" if draw.random() < PLANNING else moment, LAST * draw.random())
+
+
+class Watch:
+    """A run seen from outside, while one command is at it."""
+
+    def __init__(self, run: Run) -> None:
+        """Read the ledger from its start."""
+        self.run, self._tail = run, Tail(run.ledger)
+        self._spawned = 0.0
+        self._seen: dict[str, float] = {}
+        self.marks: dict[str, str] = {}
+        """Node → fingerprint, of the nodes that were started and have not ended."""
+        self.done: frozenset[str] = frozenset()
+        """Nodes that need no more work."""
+
+    def begin(self) -> None:
+        """A command was started."""
+        self._spawned = time.time()
+        self._seen, self.marks = {}, {}
+
+    def look(self) -> None:
+        """Read what is new."""
+        for record in self._tail.new():
+            node = str(record.get("node"))
+            if record["event"] == "node_started":
+                self.marks[node] = str(record["fingerprint"])
+            elif record["event"] in ("node_finished", "node_kept", "node_blocked", "node_failed"):
+                self.marks.pop(node, None)
+                self.done |= {node}
+        now = time.time()
+        for node in self.at_work():
+            self._seen.setdefault(node, now)
+
+    def at_work(self) -> tuple[str, ...]:
+        """The nodes whose stage runs, or whose artifact is being committed."""
+        return tuple(node for node, mark in self.marks.items() if self._works(mark))
+
+    def due(self, aim: Aim, targets: Targets) -> bool:
+        """Whether it is time."""
+        if aim.moment == "planning" and not self._seen:
+            return time.time() - self._spawned >= aim.share * targets.begins
+        if aim.node not in self._seen or aim.node not in self.marks:
+            return False
+        whole, gone = targets.seconds[aim.node], time.time() - self._seen[aim.node]
+        mark = self.marks[aim.node]
+        if aim.moment == "commit":
+            return self._commits(mark)
+        if aim.moment == "saving":
+            return gone >= aim.share * whole and (self._saves(mark) or gone >= 0.8 * whole)
+        return gone >= (0.1 if aim.moment == "beginning" else 1.0) * aim.share * whole
+
+    def keeps(self, mark: str) -> bool:
+        """Whether an unfinished node left something to go on from."""
+        return any(path.is_file() for path in _below(self.run.store.work(mark)))
+
+    def _works(self, mark: str) -> bool:
+        return _changed(self.run.store.out(mark)) >= self._spawned or self._commits(mark)
+
+    def _commits(self, mark: str) -> bool:
+        made = self.run.store.artifact(mark)
+        written = max(_changed(self.run.store.out(mark) / MANIFEST), _changed(made / MANIFEST))
+        return written >= self._spawned
+
+    def _saves(self, mark: str) -> bool:
+        scratch = self.run.store.scratch(mark)
+        return any(path.name.startswith(".") or path.suffix in (".part", ".new") for path in _below(scratch))
+
+
+def _changed(path: Path) -> float:
+    """When a file or folder was made or changed; 0 where there is none."""
+    try:
+        return path.stat().st_ctime
+    except OSError:
+        return 0.0
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder that others are writing in."""
+    try:
+        for path in folder.iterdir():
+            yield path
+            if path.is_dir():
+                yield from _below(path)
+    except OSError:
+        return

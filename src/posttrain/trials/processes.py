@@ -1,0 +1,86 @@
+"""A process with everything below it: who belongs to it, how all of it is ended at once, what is left of it."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+PATIENCE = 10.0
+"""Seconds that a killed process may take to be gone."""
+
+
+class Process(NamedTuple):
+    """One running process."""
+
+    pid: int
+    parent: int
+    session: int
+    """The session it belongs to: a driver and a worker each begin one. Its group where the system tells no session."""
+
+
+def running() -> tuple[Process, ...]:
+    """Every process of this machine that has not ended."""
+    return tuple(_from_proc() if Path("/proc/self/stat").exists() else _from_ps())
+
+
+def family(root: int) -> dict[int, Process]:
+    """A process and everything below it, by pid; empty where it has ended."""
+    everyone = running()
+    found = {one.pid: one for one in everyone if one.pid == root}
+    while more := {one.pid: one for one in everyone if one.parent in found and one.pid not in found}:
+        found |= more
+    return found
+
+
+def end(root: int) -> frozenset[int]:
+    """Kill a process and everything below it as if at one moment; the sessions they were in.
+
+    All of them are stopped first, so that none acts on the end of another or forks meanwhile.
+    """
+    seen: dict[int, Process] = {}
+    while fresh := {pid: one for pid, one in family(root).items() if pid not in seen}:
+        for pid in fresh:
+            _signal(pid, signal.SIGSTOP)
+        seen |= fresh
+    for pid in seen:
+        _signal(pid, signal.SIGKILL)
+    until = time.monotonic() + PATIENCE
+    while seen.keys() & {one.pid for one in running() if one.pid != root} and time.monotonic() < until:
+        time.sleep(0.001)
+    return frozenset(one.session for one in seen.values())
+
+
+def survivors(sessions: Iterable[int]) -> tuple[int, ...]:
+    """The pids of whatever still runs in these sessions."""
+    wanted = frozenset(sessions)
+    return tuple(sorted(one.pid for one in running() if one.session in wanted))
+
+
+def _from_proc() -> list[Process]:
+    found: list[Process] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state, parent, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if state not in "ZX":
+            found.append(Process(int(entry.name), int(parent), int(session)))
+    return found
+
+
+def _from_ps() -> list[Process]:
+    told = subprocess.run(["/bin/ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in told.stdout.splitlines()]
+    return [Process(int(row[0]), int(row[1]), int(row[2])) for row in rows if not row[3].startswith("Z")]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
