@@ -1,5 +1,6 @@
 """Gates, metrics and verdicts: the words of judging. The deciding itself is `engine.judge`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,6 +35,22 @@ class Metric:
         """Unknown is not zero: no value without a reason."""
         if (self.value is None) != bool(self.reason):
             raise ValueError("a metric has a value, or a reason why it has none")
+
+    def finite(self) -> "Metric":
+        """Unknown is not a number: a value that is not finite is none."""
+        if self.value is None or math.isfinite(self.value):
+            return self
+        return Metric(None, f"the value is {self.value}", n=self.n, unit=self.unit)
+
+    def agrees(self, other: "Metric | None") -> bool:
+        """Whether two machines may have counted it so: counts and words equal, numbers to nine digits."""
+        if other is None:
+            return False
+        words = (self.reason, self.k, self.n, self.unit, self.detail)
+        if words != (other.reason, other.k, other.n, other.unit, other.detail):
+            return False
+        pairs = ((self.value, other.value), (self.low, other.low), (self.high, other.high))
+        return all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9)) for a, b in pairs)
 
 
 CONDITIONS = ("at_least", "at_most", "equals")
