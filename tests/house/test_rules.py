@@ -93,11 +93,10 @@ def test_one_row_reader():
     """JSONL rows are parsed in data/rows (typed rows) and store/ledger (records) alone; a manifest is no row."""
     users = [(name(path), called(path)) for path in MODULES]
     only_in({"data/rows.py", "store/artifact.py"}, "model_validate_json", iter(users))
-    pattern = "json.loads(line"  # worker.py: requests on its socket
+    pattern = "json.loads(line"
     rivals = {name(p) for p in MODULES if pattern in p.read_text()} - {
         "data/rows.py",
         "store/ledger.py",
-        "engine/worker.py",
     }
     assert not rivals, rivals
 

@@ -1,5 +1,6 @@
 """Does what the plan says: nodes in order of what they need, several at a time, gates judged as stages are done."""
 
+import functools
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from posttrain.engine.judge import Bench, exit_code, parents
 from posttrain.engine.plan import Decision, Outlook, Plan
 from posttrain.spec.errors import INCONCLUSIVE, Interrupted, Mismatch, StageFailed, Stop, TimedOut
 from posttrain.spec.gate import Metrics, Verdict
+from posttrain.spec.knobs import Resources
 from posttrain.store import artifact
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger
@@ -22,6 +24,12 @@ Fate = Literal["ran", "kept", "failed", "blocked"]
 
 BREATH = 0.2
 """Seconds between two looks at the clock while nothing ends."""
+SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0
+"""Seconds before the second attempt at a node, doubled before each further one, and the most that they become."""
+
+
+def _unheard(event: str, **fields: object) -> None:
+    """Hears of what happens to a task, and keeps it to itself."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,11 @@ class Task:
     args: tuple[str, ...]
     """What the work callable gets: the run's folder and the node."""
     options: Mapping[str, str | bool] = field(default_factory=dict[str, "str | bool"])
+    resources: Resources = field(default_factory=Resources)
+    """What it claims, and is held to."""
+    attempt: int = 1
+    tell: Callable[..., None] = _unheard
+    """Takes the name and the fields of a ledger record on the node: heartbeats, notes."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +185,8 @@ class Drive:
                 self._start(node, decision, options)
 
     def _fits(self, node: Node) -> bool:
-        claimed = sum(self._nodes[id].resources.cpus for id in self._running)
-        room = not self._running or claimed + node.resources.cpus <= self._capacity.cores
-        return (
-            room and len(self._running) < self._capacity.jobs and self._not_before.get(node.id, 0) <= time.monotonic()
-        )
+        rested = self._not_before.get(node.id, 0) <= time.monotonic()
+        return rested and self._capacity.fits(node, (self._nodes[id] for id in self._running))
 
     def _start(self, node: Node, decision: Decision, options: Mapping[str, str | bool]) -> None:
         self._not_before.pop(node.id, None)
@@ -191,7 +201,16 @@ class Drive:
             log=str(log),
         )
         again = node.id in self._outlook.again
-        task = Task(node.id, log, node.timeout, (str(self._run.folder), node.id), {**options, "again": again})
+        task = Task(
+            node.id,
+            log,
+            node.timeout,
+            (str(self._run.folder), node.id),
+            {**options, "again": again},
+            resources=node.resources,
+            attempt=attempt,
+            tell=functools.partial(self._ledger.write, node=node.id),
+        )
         self._executor.start(task)
         self._running.add(node.id)
 
@@ -236,7 +255,7 @@ class Drive:
             again=again,
         )
         if again:
-            self._not_before[node.id] = time.monotonic() + 2.0 ** (attempt - 1)
+            self._not_before[node.id] = time.monotonic() + min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** (attempt - 1))
             return
         self._fates[node.id] = "failed"
         self._failures[node.id] = Failure(node.id, error, log)
