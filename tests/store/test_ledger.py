@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain.store.ledger import Ledger, Tail, read
+from posttrain.store.ledger import Ledger, Tail, Unread, read, unread
 
 
 def test_records_read_back_in_order(tmp_path: Path) -> None:
@@ -39,6 +39,26 @@ def test_a_torn_last_line_is_skipped_and_does_not_spoil_the_next(tmp_path: Path)
     ledger.write("two")
     assert [record["event"] for record in read(path)] == ["one", "two"]
     ledger.close()
+
+
+GARBAGE = (b"garbage", b"\xff\xfe\x00", b"[]", b"{}", b'{"event": "plan"}', b'{"t": "x", "event": "e"}', b"[" * 100_000)
+
+
+def test_what_is_no_record_is_counted_and_not_hidden(tmp_path: Path) -> None:
+    """Bad input: a ledger with garbage in the middle, and with a line that a kill tore."""
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.write("one")
+    assert (unread(path), str(unread(path))) == (Unread(), "")
+    with path.open("ab") as file:
+        file.write(b"".join(line + b"\n" for line in GARBAGE) + b"\n" + b'{"t":1,"run":"x"')
+    ledger.write("two")
+    ledger.close()
+    assert [record["event"] for record in read(path)] == ["one", "two"]
+    assert unread(path) == Unread((10,), tuple(range(2, 9)))
+    told = "1 line is torn by a kill (10); 7 lines are no record of ours (2, 3, 4, 5, 6, …)"
+    assert str(unread(path)) == told
+    assert unread(tmp_path / "none") == Unread()
 
 
 @given(cut=st.integers(0, 200))
@@ -75,7 +95,7 @@ def test_a_tail_sees_what_is_new_and_whole(tmp_path: Path) -> None:
     from_end, from_start = Tail(path, from_end=True), Tail(path)
     ledger.write("new")
     with path.open("ab") as file:
-        file.write(b'{"event": "half')
+        file.write(b'{"t": 1, "event": "half')
     assert [record["event"] for record in from_end.new()] == ["new"]
     assert [record["event"] for record in from_start.new()] == ["old", "new"]
     with path.open("ab") as file:

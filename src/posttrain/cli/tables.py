@@ -48,6 +48,7 @@ def _ending(view: View) -> str:
     return (
         f"{wording.line(view.name)} in {view.folder}: profiles {known['Profiles']}, seed {known['Seed']}\n"
         f"{told.title}: {told.says} Started {known['Started']}, took {known['Took']}."
+        + (f"\nLedger: {view.unread}." if view.unread else "")
     )
 
 

@@ -171,6 +171,7 @@ def read(folder: Path) -> View:
         started=float(worked[0].began["t"]) if worked else None,
         took=sum(one.until - float(one.began["t"]) for one in worked) if worked else None,
         environment=cast(Record, worked[-1].began.get("environment") or {}) if worked else {},
+        unread=str(ledger.unread(run.ledger)),
     )
 
 

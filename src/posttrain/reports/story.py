@@ -95,6 +95,7 @@ def facts(view: View) -> tuple[tuple[str, str], ...]:
         ("Nodes", ", ".join(f"{number} {state}" for state, number in states.items()) or "none"),
         ("Machine", ", ".join([*named, *cores]) or wording.UNKNOWN),
         ("Versions", ", ".join(versions) or wording.UNKNOWN),
+        *((("Ledger", view.unread),) if view.unread else ()),
     )
 
 

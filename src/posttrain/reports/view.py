@@ -122,6 +122,8 @@ class View:
     """Seconds of all invocations that made something; one that keeps everything adds nothing."""
     environment: Mapping[str, Any]
     """The machine of the last of them, as recorded."""
+    unread: str = ""
+    """Lines of the ledger that are no records, counted; empty where there are none."""
 
     @property
     def stages(self) -> tuple[str, ...]:

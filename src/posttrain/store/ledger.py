@@ -22,12 +22,14 @@ invocation) and `event`; those of a node have `node`:
     view           node, path, digest (of the file written there); error where it cannot be, aside where another went
 """
 
+import errno
 import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,17 +60,27 @@ class Ledger:
         os.close(self._file)
 
     def _append(self, line: bytes) -> None:
+        """One line, whole, or none: what a disk took of it is cut off again, and MissingNeed says why."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             size = os.fstat(self._file).st_size
             if size and os.pread(self._file, 1, size - 1) != b"\n":
                 line = b"\n" + line
-            written = os.write(self._file, line)
-            if written != len(line):
+            why = self._write(line)
+            if why:
                 os.ftruncate(self._file, size)
-                raise MissingNeed("the disk is full.", where=str(self._path), remedy="Free some space and run again.")
+                remedy = "Free space or mend the disk, then give the same command again: what is finished is kept."
+                raise MissingNeed(f"the ledger cannot be written ({why}).", where=str(self._path), remedy=remedy)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _write(self, line: bytes) -> str:
+        """Write; why the whole line is not there, empty where it is."""
+        try:
+            written = os.write(self._file, line)
+        except OSError as error:
+            return error.strerror or str(error)
+        return "" if written == len(line) else os.strerror(errno.ENOSPC)
 
 
 class Tail:
@@ -104,13 +116,51 @@ def read(path: Path, events: Iterable[str] = ()) -> Iterator[Record]:
             yield from (record for record in _records(lines) if not wanted or record["event"] in wanted)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Lines of a ledger that are no records, by number."""
+
+    torn: tuple[int, ...] = ()
+    """Begun and not ended: their writer was killed, or the file was cut."""
+    strange: tuple[int, ...] = ()
+    """Nothing that a writer of ours begins."""
+
+    def __str__(self) -> str:
+        """As a report tells it; empty where every line is a record."""
+        said = [_counted(self.torn, "torn by a kill"), _counted(self.strange, "no record of ours")]
+        return "; ".join(filter(None, said))
+
+
+def unread(path: Path) -> Unread:
+    """The lines of a ledger that `read` leaves out."""
+    torn, strange = list[int](), list[int]()
+    if path.exists():
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip() and not any(_records([line])):
+                    (torn if line.startswith(_BEGINNING) else strange).append(number)
+    return Unread(tuple(torn), tuple(strange))
+
+
+_BEGINNING = b'{"t":'
+"""Of every line that `Ledger` writes."""
+
+_TOLD = 5
+"""Numbers of lines that a sentence names."""
+
+
+def _counted(lines: Sequence[int], what: str) -> str:
+    named = ", ".join(map(str, lines[:_TOLD])) + (", …" if lines[_TOLD:] else "")
+    return f"{len(lines)} {'line is' if len(lines) == 1 else 'lines are'} {what} ({named})" if lines else ""
+
+
 def _records(lines: Iterable[bytes]) -> Iterator[Record]:
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and "event" in record:
+        if isinstance(record, dict) and isinstance(cast("Record", record).get("t"), (int, float)) and "event" in record:
             yield cast("Record", record)
 
 
