@@ -1,10 +1,10 @@
 """Where everything lies: the only file that builds a path of a run, its store, its artifacts.
 
-RUN/ledger.jsonl  recipe.json  lock  report.html  logs/STAGE.MEMBER.log
+RUN/ledger.jsonl  recipe.json  account.json  lock  report.html  logs/STAGE.MEMBER.log
 RUN/nodes/STAGE.MEMBER  ->  STORE/artifacts/FINGERPRINT/  (+ manifest.json)
 RUN/store               ->  STORE, where that is another folder
 RUN/TARGET              a view, or FOLDER/TARGET where [paths] moves it; TARGET.edited is one kept beside
-STORE/scratch/FINGERPRINT/{out,work,time.json}  cache/NAME  locks/FINGERPRINT
+STORE/scratch/FINGERPRINT/{out,work,time.json,account.json,conditions.json}  cache/NAME  locks/FINGERPRINT
 """
 
 import json
@@ -44,6 +44,14 @@ class Store:
         """The record of what earlier attempts at a node took."""
         return self.scratch(fingerprint) / "time.json"
 
+    def account(self, fingerprint: str) -> Path:
+        """What the attempts at a node spent."""
+        return self.scratch(fingerprint) / "account.json"
+
+    def conditions(self, fingerprint: str) -> Path:
+        """The resources that the unfinished work of a node was begun under."""
+        return self.scratch(fingerprint) / "conditions.json"
+
     def replaced(self, fingerprint: str) -> Path:
         """Where an artifact goes when the same facts are worked again."""
         return self.scratch(fingerprint) / "replaced"
@@ -82,6 +90,11 @@ class Run:
     def lock(self) -> Path:
         """The lock of the process that drives this run."""
         return self.folder / "lock"
+
+    @property
+    def account(self) -> Path:
+        """What the run spent for good, over all its invocations."""
+        return self.folder / "account.json"
 
     @property
     def report(self) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from posttrain.engine.environment import anew
 from posttrain.engine.expand import Graph, Node
 from posttrain.engine.judge import inputs, parents
 from posttrain.engine.plan.choose import Selection, named, selected, upwards
@@ -116,8 +117,7 @@ class Outlook:
         if made is not None and not again:
             self.settle(node.id, made)
             return decision_on(node, "keep", ("nothing changed", *_says_frozen(node)), mark)
-        begun = ("goes on where it was stopped",) if self.run.store.work(mark).exists() else ()
-        return decision_on(node, "run", (*self._why(node, now, mark), *begun), mark)
+        return decision_on(node, "run", (*self._why(node, now, mark), *self._begun(node, mark)), mark)
 
     def _why(self, node: Node, now: Facts, mark: str) -> tuple[str, ...]:
         if node.id in self.again:
@@ -128,6 +128,14 @@ class Outlook:
         if last is None:
             return ("its artifact was removed" if self.run.current(node.id) else "nothing made yet",)
         return self._reasons.changed(node, last.facts, now)
+
+    def _begun(self, node: Node, mark: str) -> tuple[str, ...]:
+        """What becomes of the work that an attempt before left."""
+        store = self.run.store
+        if not store.work(mark).exists():
+            return ()
+        other = anew(store.conditions(mark), node.resources)
+        return (f"starts anew: {other}",) if other else ("goes on where it was stopped",)
 
     def _holds(self, node: Node) -> bool:
         """Whether a node is frozen: made in this run, and not named to be made again."""

@@ -7,7 +7,8 @@ from posttrain.engine.estimate import Foresight, Rates, total
 from posttrain.engine.expand import Node
 from posttrain.engine.judge import Bench
 from posttrain.engine.plan.outlook import Decision, Outlook, decision_on
-from posttrain.spec.errors import RecipeError
+from posttrain.engine.views import Views
+from posttrain.spec.errors import Mismatch, RecipeError
 from posttrain.spec.gate import Verdict
 from posttrain.spec.stage import Estimate
 from posttrain.store import artifact
@@ -33,8 +34,8 @@ class Plan:
         return all(decision.action == "keep" for decision in self.decisions.values())
 
 
-def make(outlook: Outlook, bench: Bench) -> Plan:
-    """Decide every node that is touched, settling in `outlook` what is kept and judging it on `bench`.
+def make(outlook: Outlook, bench: Bench, views: Views) -> Plan:
+    """Decide every node that is touched, settling in `outlook` what is kept and judging it and its views on `bench`.
 
     RecipeError where a kind refuses its knobs or inputs.
     """
@@ -47,8 +48,14 @@ def make(outlook: Outlook, bench: Bench) -> Plan:
         if decision.action == "keep":
             made = outlook.made[id]
             folder = outlook.run.store.artifact(made.fingerprint)
-            foresight.settle(id, artifact.seen(folder, made, node=id, axes=node.axes))
-            bench.judge(node, made.metrics)
+            try:
+                bench.judge(node, made.metrics, views.read(node, made, bench.gates(node)))
+            except Mismatch as mismatch:
+                del outlook.made[id]
+                found = decision_on(node, "blocked", (mismatch.what,), decision.fingerprint, code=Mismatch.code)
+                decision = replace(found, remedy=mismatch.remedy)
+            else:
+                foresight.settle(id, artifact.seen(folder, made, node=id, axes=node.axes))
         elif decision.action != "blocked" and (refusal := bench.may_run(node)):
             decision = decision_on(node, "blocked", (refusal,), decision.fingerprint)
         decisions[id] = decision

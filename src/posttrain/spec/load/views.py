@@ -13,7 +13,7 @@ from posttrain.spec.words import shown, suggest
 
 OWN = (
     *("ledger.jsonl", "recipe.json", "recipe.new", "lock", "report.html", "logs", "nodes", "store"),
-    *("artifacts", "scratch", "cache", "locks", "account.json", "account.lock"),
+    *("artifacts", "scratch", "cache", "locks", "account.json"),
 )
 """What posttrain itself keeps in the folder of a run: no view falls on it."""
 
