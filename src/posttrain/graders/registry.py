@@ -2,12 +2,12 @@
 
 from typing import Protocol
 
-from posttrain.graders import maths
+from posttrain.graders import maths, options
 from posttrain.graders.answers import box
 from posttrain.graders.base import Graded, Grader
 from posttrain.spec.errors import Mismatch
 
-_GRADERS: dict[str, Grader] = {"maths": maths.grade}
+_GRADERS: dict[str, Grader] = {"maths": maths.grade, "options": options.grade}
 
 
 class GradedByType(Graded, Protocol):
