@@ -215,18 +215,27 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def measure(artifact: Artifact, knobs: Knobs) -> Mapping[str, Metric]:
-    """Metrics from the folder: its soundness, its size, and what pre-training left in `base.json`."""
+def _parameters(folder: Path) -> Metric:
+    """How many the config says; of a config that cannot be used gate `sound` has more to say."""
     from math import prod
 
     from posttrain.models.config import parse, read_config
+
+    try:
+        shapes = parse(read_config(folder)).shapes()
+    except UsageError as error:
+        return Metric(None, error.what)
+    return Metric(sum(map(prod, shapes.values())))
+
+
+def measure(artifact: Artifact, knobs: Knobs) -> Mapping[str, Metric]:
+    """Metrics from the folder: its soundness, its size, and what pre-training left in `base.json`."""
     from posttrain.models.sound import soundness
 
     told = json.loads(artifact.file(REPORT).read_text(encoding="utf-8"))
-    shapes = parse(read_config(artifact.path)).shapes()
     found = {
         "damages": soundness(artifact.path),
-        "parameters": Metric(sum(map(prod, shapes.values()))),
+        "parameters": _parameters(artifact.path),
         "tokens": Metric(told["tokens"], unit="tokens"),
     }
     for name in ("loss", "val_loss"):
