@@ -9,11 +9,13 @@ from posttrain.cli.options import Json, Many, Recipe
 
 if TYPE_CHECKING:
     from posttrain.trials.chaos import Kill, Report
+    from posttrain.trials.found import Trial, Tried
 
 
 def add(app: typer.Typer) -> None:
     """Give the command line its verbs."""
     app.command()(chaos)
+    app.command()(mutants)
 
 
 def chaos(
@@ -76,3 +78,66 @@ def plain(report: "Report") -> dict[str, Any]:
 
     told = {"resumed": report.resumed, "restarted": report.restarted, "never_hit": list(report.never_hit)}
     return {"code": report.code, **told, **asdict(report)}
+
+
+def mutants(
+    recipe: Recipe,
+    *,
+    profile: Annotated[
+        Many, typer.Option(metavar="NAME", help="A profile of the recipe; repeat to stack. Default: smoke.")
+    ] = None,
+    set_: Annotated[Many, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, the ground's too.")] = None,
+    only: Annotated[Many, typer.Option(metavar="GATE", help="Only this gate or mismatch. Repeatable.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the trials. Default: the recipe's, with -mutants.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Plant every known defect: each must fail exactly its own gate, which passes without it."""
+    import json
+
+    from posttrain.api import Asked
+    from posttrain.cli.live import Live
+    from posttrain.trials import mutants as trials
+
+    asked = Asked(recipe, profiles=tuple(profile or ()), sets=tuple(set_ or ()), run=run)
+    with Live.of(quiet=as_json) as live:
+        tried = trials.mutants(asked, only=only or (), watch=live.hear, told=_tried)
+    typer.echo(json.dumps(tried_plain(tried), indent=1, ensure_ascii=False) if as_json else tried_text(tried))
+    raise typer.Exit(tried.code)
+
+
+def _tried(side: str, done: int, of: int) -> None:
+    """One side of a trial as it ends."""
+    typer.echo(f"{done} of {of}: {side}", err=True)
+
+
+def tried_text(tried: "Tried") -> str:
+    """Every trial as a row, what went wrong in sentences, and the ground it all stands on."""
+    from posttrain.cli.tables import columns
+    from posttrain.reports import wording
+
+    head = ("gate", "node", "planted defect", "honest", "planted", "")
+    rows = [(t.gate, t.node, t.defect, t.honest, t.planted, t.outcome) for t in tried.trials]
+    parts = [columns([head, *rows])]
+    wrong = [t for t in tried.trials if t.outcome != "caught"]
+    if wrong:
+        parts.append("\n".join(_went_wrong(trial) for trial in wrong))
+    if tried.ground:
+        parts.append("Honest ground:\n" + "\n".join(f"  --set {key}" for key in tried.ground))
+    caught = f"{wording.counted(len(tried.trials), 'defect')}, {len(tried.trials) - len(wrong)} caught"
+    parts.append(f"{caught} by exactly the gate or mismatch they belong to (exit code {tried.code}).")
+    return "\n\n".join(parts)
+
+
+def _went_wrong(trial: "Trial") -> str:
+    moved = f" Changed too: {', '.join(trial.moved)}." if trial.moved else ""
+    return f"{trial.gate} of {trial.node}: {trial.outcome}. {trial.why.rstrip('.')}.{moved}"
+
+
+def tried_plain(tried: "Tried") -> dict[str, Any]:
+    """The same for machines."""
+    from dataclasses import asdict
+
+    trials = [asdict(trial) for trial in tried.trials]
+    return {"code": tried.code, "run": str(tried.folder), "ground": list(tried.ground), "trials": trials}
