@@ -37,6 +37,7 @@ from posttrain.spec.stage import Kinds
 from posttrain.store import artifact, lock
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger, Record, Tail
+from posttrain.store import verify as verification
 from posttrain.store.run import Run, existing, locate, wanted
 
 WORK = "posttrain.api:work"
@@ -196,9 +197,8 @@ def show(reference: Path) -> Shown:
 
 
 def verify(run: Path) -> dict[str, tuple[str, ...]]:
-    """Every damage of a run's current artifacts, by node; every digest is computed again."""
-    nodes = existing(run).current_nodes()
-    return {node: artifact.verify(existing(run).pointer(node).resolve()) for node in nodes}
+    """Every damage of a run's current artifacts and of its ledger, by node; every digest is computed again."""
+    return verification.damages(existing(run))
 
 
 @contextlib.contextmanager
