@@ -48,8 +48,8 @@ def test_what_is_finished_is_kept_and_shown(made: Asked) -> None:
     view = api.status(made.run)
     assert set(view.nodes) == set(api.verify(made.run))
     assert {node.state for node in view.nodes.values()} <= {"ran", "kept"}
-    assert {verdict.value for verdict in api.judge(made.run)} == {"pass"}
-    assert len(api.judge(made.run)) == len(view.verdicts)
+    assert {verdict.value for verdict in api.judge(made.run).verdicts} == {"pass"}
+    assert len(api.judge(made.run).verdicts) == len(view.verdicts)
     assert api.report(made.run).read_text().startswith("<!")
 
 

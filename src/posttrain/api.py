@@ -21,9 +21,11 @@ from posttrain.engine.capacity import Capacity
 from posttrain.engine.estimate import Foresight
 from posttrain.engine.expand import Graph, expand
 from posttrain.engine.judge import Bench
+from posttrain.engine.judge.again import Again, Judged
 from posttrain.engine.local import LocalExecutor
 from posttrain.engine.plan import Outlook, Plan, Selection
 from posttrain.engine.run import Drive, Executor, Finished
+from posttrain.engine.views import Views
 from posttrain.engine.work import Order, environment, work_node
 from posttrain.reports import publish
 from posttrain.reports.read import read as read_view
@@ -34,7 +36,9 @@ from posttrain.spec.knobs import Resources
 from posttrain.spec.load import load
 from posttrain.spec.recipe import Recipe
 from posttrain.spec.stage import Kinds
-from posttrain.store import artifact, lock
+from posttrain.spec.waiver import Waiver, standing
+from posttrain.spec.words import suggest
+from posttrain.store import artifact, ledger, lock
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger, Record, Tail
 from posttrain.store import verify as verification
@@ -125,8 +129,8 @@ def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
     """What would run, what stays, and why. Writes nothing."""
     recipe = load_recipe(asked, kinds=kinds)
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
-    outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe)
-    return Planned(recipe, graph, planning.make(outlook, bench), place.folder)
+    outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe, place)
+    return Planned(recipe, graph, planning.make(outlook, bench, Views(recipe, place)), place.folder)
 
 
 def run(
@@ -139,16 +143,17 @@ def run(
     recipe = load_recipe(asked, kinds=kinds)
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     with _driving(place):
-        outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe)
-        made = planning.make(outlook, bench)
+        outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe, place)
+        views = Views(recipe, place)
+        made = planning.make(outlook, bench, views)
         _refuse_left_out(made)
         capacity = Capacity.of_machine((graph.nodes[id] for id in made.decisions), asked.jobs)
         invocation = secrets.token_hex(4)
         tail = Tail(place.ledger, from_end=True)
-        with contextlib.closing(Ledger(place.ledger, run=invocation)) as ledger:
-            _begin(place, recipe, ledger, made, capacity)
+        with contextlib.closing(Ledger(place.ledger, run=invocation)) as record:
+            _begin(place, recipe, record, made, capacity)
             hands = executor or LocalExecutor(WORK, warm=WARM)
-            drive = Drive(outlook, bench, made, executor=hands, ledger=ledger, capacity=capacity)
+            drive = Drive(outlook, bench, made, views=views, executor=hands, ledger=record, capacity=capacity)
             options: Mapping[str, str | bool] = {"invocation": invocation, "strict": recipe.strict}
             return drive.go(options, lambda: _tell(tail, watch))
 
@@ -161,18 +166,6 @@ def work(
     graph = expand(load(place.recipe, kinds=kinds), kinds)
     made = work_node(graph, node, place, Order(invocation, strict=strict, again=again))
     return {"fingerprint": made.fingerprint, "digest": made.digest}
-
-
-def judge(run: Path, *, kinds: Kinds = stages) -> tuple[Verdict, ...]:
-    """What the gates of a run's recipe say of its current artifacts."""
-    place = existing(run)
-    recipe = load(place.recipe, kinds=kinds)
-    graph = expand(recipe, kinds)
-    bench = Bench(graph, only=recipe.gates)
-    for node in graph.nodes.values():
-        made = artifact.manifest(place.pointer(node.id))
-        bench.judge(node, made.metrics if made else f"{node.id} has not run")
-    return bench.verdicts
 
 
 def status(run: Path) -> View:
@@ -219,8 +212,9 @@ def _driving(place: Run) -> Generator[None]:
         held.release()
 
 
-def _bench(graph: Graph, recipe: Recipe) -> Bench:
-    return Bench(graph, only=recipe.gates, keep_going=recipe.keep_going)
+def _bench(graph: Graph, recipe: Recipe, place: Run) -> Bench:
+    waivers = standing(ledger.read(place.ledger, ("waived", "withdrawn")))
+    return Bench(graph, only=recipe.gates, waivers=waivers, keep_going=recipe.keep_going)
 
 
 def _refuse_left_out(made: Plan) -> None:
@@ -231,13 +225,13 @@ def _refuse_left_out(made: Plan) -> None:
             raise UsageError("; ".join(decision.reasons), where=decision.node, remedy=remedy)
 
 
-def _begin(place: Run, recipe: Recipe, ledger: Ledger, made: Plan, capacity: Capacity) -> None:
+def _begin(place: Run, recipe: Recipe, record: Ledger, made: Plan, capacity: Capacity) -> None:
     """Leave on record what is about to happen."""
     place.remember_store()
     fresh = place.recipe.with_suffix(".new")
     fresh.write_text(json.dumps(recipe.resolved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     fresh.replace(place.recipe)
-    ledger.write(
+    record.write(
         "run_started",
         recipe=recipe.name,
         seed=recipe.seed,
@@ -248,7 +242,7 @@ def _begin(place: Run, recipe: Recipe, ledger: Ledger, made: Plan, capacity: Cap
         host=socket.gethostname(),
         environment=environment(Resources()),
     )
-    ledger.write("plan", decisions=[_plain(asdict(one)) for one in made.decisions.values()], off=made.off)
+    record.write("plan", decisions=[_plain(asdict(one)) for one in made.decisions.values()], off=made.off)
 
 
 def _plain(value: Any) -> Any:
@@ -262,3 +256,80 @@ def _tell(tail: Tail, watch: Watch | None) -> None:
     if watch is not None:
         for record in tail.new():
             watch(record)
+
+
+def judge(run: Path, *, only: tuple[str, ...] = (), sets: tuple[str, ...] = (), kinds: Kinds = stages) -> Judged:
+    """What the gates of a run say of what is saved: digests checked, metrics counted again, views read back.
+
+    On the record; under changed thresholds (`sets`) the run's own verdicts stay what they are. UsageError where another
+    process drives the run, where a gate is not there, and where `sets` changes anything but gates.
+    """
+    place = existing(run)
+    _gates_alone(sets, place)
+    with _driving(place), contextlib.closing(Ledger(place.ledger, run=secrets.token_hex(4))) as record:
+        judged = _again(place, kinds, sets).judge(only=only, sets=sets)
+        if not sets:
+            for verdict in judged.verdicts:
+                record.write("verdict", **asdict(verdict))
+        record.write(
+            "judged",
+            code=judged.code,
+            only=only,
+            sets=sets,
+            mismatches=[f"{node}: {mismatch.what}" for node, mismatch in judged.mismatches.items()],
+            verdicts=[
+                {"gate": v.gate, "node": v.node, "value": v.value, "condition": v.condition, "waived": v.waived}
+                for v in judged.verdicts
+            ],
+        )
+    return judged
+
+
+def waive(run: Path, waiver: Waiver, *, kinds: Kinds = stages) -> tuple[Verdict, ...]:
+    """Put a waiver on the record of a run; the verdicts that it lets stand.
+
+    UsageError where no gate has that name, or where every gate of that name passes and needs none.
+    """
+    place = existing(run)
+    judged = _again(place, kinds, (), count=False).judge(only=(waiver.gate,))
+    open_ = tuple(verdict for verdict in judged.verdicts if verdict.value != "pass")
+    if not open_:
+        passed = ", ".join(f"{verdict.gate} of {verdict.node}" for verdict in judged.verdicts)
+        raise UsageError(f"{passed} passes: what passes needs no waiver.", where=waiver.gate)
+    with contextlib.closing(Ledger(place.ledger, run=secrets.token_hex(4))) as record:
+        record.write("waived", **waiver.model_dump(mode="json"))
+    return open_
+
+
+def withdraw(run: Path, gate: str, *, by: str, because: str) -> None:
+    """Take the waiver of a gate back, on the record; UsageError where none counts under that name."""
+    place = existing(run)
+    known = standing(ledger.read(place.ledger, ("waived", "withdrawn")))
+    given = [waiver.gate for waiver in (*known.live, *known.expired)]
+    if gate not in given:
+        raise UsageError(f'there is no waiver of "{gate}".', where=str(run), remedy=suggest(gate, given))
+    with contextlib.closing(Ledger(place.ledger, run=secrets.token_hex(4))) as record:
+        record.write("withdrawn", gate=gate, by=by, text=because)
+
+
+def _again(place: Run, kinds: Kinds, sets: tuple[str, ...], *, count: bool = True) -> Again:
+    """The bench before what a run has saved."""
+    recipe = load(place.recipe, kinds=kinds, sets=sets)
+    graph = expand(recipe, kinds)
+    bench, views = _bench(graph, recipe, place), Views(recipe, place)
+    return Again(
+        graph,
+        place,
+        bench,
+        lambda node, made: views.read(node, made, bench.gates(node), alone=True),
+        count=count,
+    )
+
+
+def _gates_alone(sets: tuple[str, ...], place: Run) -> None:
+    for said in sets:
+        key = said.partition("=")[0].strip().split(".")
+        if key[0] != "stage" or key[2:3] != ["gate"] or len(key) < 5:
+            what = f"{said} is no key of a gate, and `gate` changes nothing else."
+            remedy = f"To compute anew: posttrain run {place.recipe} --set {said}"
+            raise UsageError(what, where="--set", remedy=remedy)

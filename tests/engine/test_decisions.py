@@ -331,7 +331,7 @@ def calls(bed: Bed) -> Counter[str]:
     sys.setprofile(count)
     try:
         outlook = api.Outlook(graph, api.wanted(recipe.run), None)
-        plan = api.planning.make(outlook, api.Bench(graph))
+        plan = api.planning.make(outlook, api.Bench(graph), api.Views(recipe, outlook.run))
     finally:
         sys.setprofile(None)
     assert len(plan.decisions) == len(graph.nodes)
@@ -362,4 +362,4 @@ def test_a_kept_plan_reads_each_manifest_once(tmp_path: Path) -> None:
     sys.addaudithook(hook)
     assert api.plan(bed.asked(), kinds=TOYS).plan.idle
     hook_on[0] = False
-    assert Counter(Path(name).name for name in opened) == {"manifest.json": 40, "recipe.json": 1}
+    assert Counter(Path(name).name for name in opened) == {"manifest.json": 40, "recipe.json": 1, "ledger.jsonl": 1}

@@ -10,8 +10,9 @@ from typing import Literal, Protocol
 
 from posttrain.engine.capacity import Capacity
 from posttrain.engine.expand import Node
-from posttrain.engine.judge import Bench, exit_code, parents
+from posttrain.engine.judge import SILENT, Bench, Reading, exit_code, parents
 from posttrain.engine.plan import Decision, Outlook, Plan
+from posttrain.engine.views import Views
 from posttrain.spec.errors import INCONCLUSIVE, Interrupted, Mismatch, StageFailed, Stop, TimedOut
 from posttrain.spec.gate import Metrics, Verdict
 from posttrain.spec.knobs import Resources
@@ -112,12 +113,13 @@ class Drive:
         bench: Bench,
         plan: Plan,
         *,
+        views: Views,
         executor: Executor,
         ledger: Ledger,
         capacity: Capacity,
     ) -> None:
         """Begin where the plan ends: what it keeps is settled and judged."""
-        self._outlook, self._bench = outlook, bench
+        self._outlook, self._bench, self._views = outlook, bench, views
         self._executor, self._ledger, self._capacity = executor, ledger, capacity
         self._run = outlook.run
         self._nodes = {id: outlook.graph.nodes[id] for id in plan.decisions}
@@ -237,7 +239,7 @@ class Drive:
             metrics={name: asdict(metric) for name, metric in made.metrics.items()},
             measured=made.measured,
         )
-        self._judge(node, made.metrics)
+        self._judge_made(node, made)
 
     def _fail(self, node: Node, error: Stop) -> None:
         attempt = self._attempts.get(node.id, 1)
@@ -266,7 +268,7 @@ class Drive:
         self._run.point(node.id, made.fingerprint)
         self._fates[node.id] = "kept"
         self._ledger.write("node_kept", node=node.id, fingerprint=made.fingerprint, reasons=decision.reasons)
-        self._judge(node, made.metrics)
+        self._judge_made(node, made)
 
     def _damaged(self, node: Node, decision: Decision) -> None:
         self._fail(node, Mismatch("; ".join(decision.reasons), where=node.id, remedy=decision.remedy))
@@ -277,8 +279,19 @@ class Drive:
         self._ledger.write("node_blocked", node=node.id, reasons=[why])
         self._judge(node, f"{node.id} was not run: {why}")
 
-    def _judge(self, node: Node, metrics: Metrics | str) -> None:
-        for verdict in self._bench.judge(node, metrics):
+    def _judge_made(self, node: Node, made: Manifest) -> None:
+        """Write a node's views and judge it beside them; one that cannot be written leaves the artifact as it is."""
+        for error in self._views.write(node.id, made, self._ledger):
+            self._failures[f"{node.id} {error.where}"] = Failure(f"a view of {node.id}", error, self._run.ledger)
+        try:
+            reading = self._views.read(node, made, self._bench.gates(node))
+        except Mismatch as mismatch:
+            self._fail(node, mismatch)
+        else:
+            self._judge(node, made.metrics, reading)
+
+    def _judge(self, node: Node, metrics: Metrics | str, reading: Reading = SILENT) -> None:
+        for verdict in self._bench.judge(node, metrics, reading):
             self._ledger.write("verdict", **asdict(verdict))
 
     def _interrupt(self) -> None:

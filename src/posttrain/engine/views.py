@@ -80,7 +80,7 @@ class Views:
                 troubles.append(error)
             except OSError as error:
                 remedy = "Free that place, or move the view with [paths], and run again: the artifact is kept."
-                what = f"the view of {node} cannot be written ({error.strerror})."
+                what = f"it cannot be written ({error.strerror})."
                 troubles.append(MissingNeed(what, where=str(path), remedy=remedy))
             else:
                 continue

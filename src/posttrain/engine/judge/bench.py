@@ -9,9 +9,10 @@ from pathlib import Path
 
 from posttrain.engine.expand import Graph, Node
 from posttrain.engine.judge.decide import SILENT, Reading, condition, weigh
-from posttrain.spec.errors import EXIT_ORDER, INCONCLUSIVE, PASS, REFUSED, MissingNeed
+from posttrain.spec.errors import EXIT_ORDER, INCONCLUSIVE, PASS, REFUSED, MissingNeed, UsageError
 from posttrain.spec.gate import Gate, Metrics, Verdict
 from posttrain.spec.waiver import NONE, Waivers
+from posttrain.spec.words import suggest
 
 Has = Callable[[str], bool]
 """Whether this machine has what a gate `requires`."""
@@ -68,6 +69,19 @@ class Bench:
             for name, gate in node.gates.items()
             if not gate.off and (chosen is None or name in chosen or f"{node.stage}.{name}" in chosen)
         }
+
+    def named(self, name: str = "") -> tuple[tuple[str, str], ...]:
+        """The gates of a name, each with its node: NAME, STAGE.NAME or NODE.NAME; without a name all of them.
+
+        UsageError with the nearest one for a name that no gate of the run has.
+        """
+        pairs = [(node, gate) for node in self._graph.nodes.values() for gate in self.gates(node)]
+        found = tuple((n.id, gate) for n, gate in pairs if name in ("", gate, f"{n.stage}.{gate}", f"{n.id}.{gate}"))
+        if name and not found:
+            known = dict.fromkeys(f"{node.stage}.{gate}" for node, gate in pairs)
+            more = (word for node, gate in pairs for word in (gate, f"{node.id}.{gate}"))
+            raise UsageError(f'the run has no gate "{name}".', remedy=suggest(name, known, more))
+        return found
 
     def leave_out(self, nodes: Iterable[str]) -> None:
         """Nodes that this run does not touch and that were never made: their gates stand above nobody."""
