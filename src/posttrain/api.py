@@ -39,9 +39,9 @@ from posttrain.spec.stage import Kinds
 from posttrain.spec.waiver import Waiver, standing
 from posttrain.spec.words import suggest
 from posttrain.store import artifact, ledger, lock
+from posttrain.store import verify as verification
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger, Record, Tail
-from posttrain.store import verify as verification
 from posttrain.store.run import Run, existing, locate, wanted
 
 WORK = "posttrain.api:work"
