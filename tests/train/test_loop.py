@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from posttrain.spec.errors import StageFailed
+from posttrain.spec.errors import BudgetReached, StageFailed
 from posttrain.train import loop, optim, state
 
 
@@ -120,7 +120,9 @@ class Killed(Exception):
     """Stands for kill -9 between two steps."""
 
 
-def run(folder: Path, kind: str, *, stop: int | None = None, every: int = 2) -> tuple[Net, list[float]]:
+def run(
+    folder: Path, kind: str, *, stop: int | None = None, every: int = 2, by: type[Exception] = Killed
+) -> tuple[Net, list[float]]:
     model = Net()
     optimiser = optim.adamw(model, weight_decay=0.1) if kind == "adamw" else optim.muon(model, times=3.0)
     losses: list[float] = []
@@ -128,7 +130,7 @@ def run(folder: Path, kind: str, *, stop: int | None = None, every: int = 2) -> 
     def after(done: int, report: loop.StepReport) -> None:
         losses.append(report.loss)
         if done == stop:
-            raise Killed
+            raise by("now")
 
     keeper = state.Keeper(folder, every=every)
     start = keeper.restore(model, optimiser)
@@ -147,6 +149,16 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, kind: str, stop: int):
     assert same(whole, resumed)
     assert rest == losses[-len(rest) :]
     assert len(rest) == 9 - 2 * ((stop - 1) // 2)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 9])
+def test_a_budget_stops_after_a_step_and_loses_none(tmp_path: Path, stop: int):
+    """However seldom the state is kept otherwise, it is kept where a budget stops the loop."""
+    whole, losses = run(tmp_path / "whole", "adamw")
+    with pytest.raises(BudgetReached):
+        run(tmp_path / "cut", "adamw", stop=stop, every=1000, by=BudgetReached)
+    resumed, rest = run(tmp_path / "cut", "adamw")
+    assert same(whole, resumed) and rest == losses[stop:]
 
 
 def test_a_finished_run_does_nothing_again(tmp_path: Path):

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from posttrain.data.records import RlStep, Rollout, Score
 from posttrain.graders.base import Grade
 from posttrain.models.decoder import Decoder
 from posttrain.models.sample import Sampling
-from posttrain.spec.errors import StageFailed
+from posttrain.spec.errors import BudgetReached, StageFailed
 from posttrain.train.loop import Course
 from posttrain.train.rl import choices, collect, learn, objective, tell, validate, weigh
 from posttrain.train.rl.journal import Journal
@@ -208,6 +209,32 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, at, every):
     assert same_weights(resumed, whole)
     assert resumed.bytes() == whole.bytes()
     assert resumed.chosen == whole.chosen
+
+
+@pytest.mark.parametrize("by", ["emit", "spend"])
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_a_budget_stops_between_two_steps_and_loses_none(tmp_path, by, at):
+    """The time is over after step `at` is told, or its tokens are one too many before it is learned."""
+    changes = {"best": True, "every": 1000}
+    whole = Run(tmp_path / "whole", **changes).learn()
+    cut = Run(tmp_path / "cut", **changes)
+
+    def emit(**numbers: Any) -> None:
+        if numbers["step"] == at:
+            raise BudgetReached("now")
+
+    def spend(tokens: int) -> None:
+        cut.spent += 1
+        if cut.spent == at:
+            raise BudgetReached("now")
+
+    hooks = replace(cut.learner.hooks, **({"emit": emit} if by == "emit" else {"spend": spend}))
+    with pytest.raises(BudgetReached):
+        replace(cut.learner, hooks=hooks).learn()
+    resumed = Run(tmp_path / "cut", **changes).learn()
+    steps = [told["step"] for told in resumed.told if told["step"]]
+    assert steps == list(range(at + 1 if by == "emit" else at, 7))
+    assert same_weights(resumed, whole) and resumed.bytes() == whole.bytes() and resumed.chosen == whole.chosen
 
 
 def test_tokens_are_counted_as_they_are_spent(plain):

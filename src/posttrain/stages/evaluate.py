@@ -164,8 +164,8 @@ def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
         if not kept.exists():
             told = partial(_tell, ctx, before, total)
             drawn = ask(loaded, problems, asking, suite=suite, progress=told)
-            rows.write(kept, drawn)
             ctx.spend(tokens=sum(row.tokens for row in drawn))
+            rows.write(kept, drawn)
         found += rows.read(kept, Score)
     return found
 

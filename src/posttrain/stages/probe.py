@@ -152,8 +152,8 @@ def _drawn(
     if not kept.exists():
         asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
         drawn = ask_folder(folder, problems, asking, resources=ctx.resources, step=step, progress=progress)
-        rows.write(kept, drawn)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
+        rows.write(kept, drawn)
     return rows.read_all(kept, Score)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from posttrain.spec.errors import StageFailed
+from posttrain.spec.errors import BudgetReached, StageFailed
 from posttrain.train.optim import Optimiser
 from posttrain.train.state import Keeper
 
@@ -108,10 +108,15 @@ def train(
 
     `parts(step)` (from 0) must depend on `step` alone, so that a resumed run is the same run; `after(done, report)`
     (from 1) tells, validates and saves checkpoints. It runs before the state is kept, so after a kill it may run
-    again for the same step: it must be idempotent.
+    again for the same step: it must be idempotent. Where it raises BudgetReached, as the last thing it does, the state
+    is kept at the step it was told of.
     """
     for step in range(start, course.steps):
         optimiser.set_lr(course.rate(step))
         report = update(model, optimiser, parts(step), clip=course.clip, step=step + 1)
-        after(step + 1, report)
+        try:
+            after(step + 1, report)
+        except BudgetReached:
+            keeper.keep(step + 1, model, optimiser, last=True)
+            raise
         keeper.keep(step + 1, model, optimiser, last=step + 1 == course.steps)

@@ -16,6 +16,7 @@ from posttrain.data.records import RlStep, Score
 from posttrain.models.decoder import Decoder
 from posttrain.models.load import Loaded
 from posttrain.runners.rollout import Sampled
+from posttrain.spec.errors import BudgetReached
 from posttrain.train.loop import Course, StepReport, update
 from posttrain.train.optim import Optimiser, adamw
 from posttrain.train.rl import objective as loss
@@ -67,7 +68,7 @@ class Hooks:
     emit: Callable[..., None]
     progress: Callable[[int, int, str], None]
     spend: Callable[[int], None]
-    """Counts generated tokens; may stop the run, which can then be resumed."""
+    """Counts generated tokens before anything is learned from them; may stop the run, which can then be resumed."""
     journal: Journal
     keeper: Keeper
 
@@ -117,17 +118,24 @@ class Learner:
             keeper.facts["cursor"] = 0
             self.hooks.emit(step=0, **self._validated(0))
         for step in range(start, method.steps):
-            row = self._step(step, optimiser)
+            try:
+                row = self._step(step, optimiser)
+            except BudgetReached:
+                keeper.keep(step, model, optimiser, last=True)
+                raise
             due = step + 1 == method.steps or (step + 1) % method.eval_every == 0
             told = self._validated(step + 1) if due else {}
             self.hooks.journal.put(STEPS, step + 1, [row])
-            self.hooks.emit(**emitted(row), **told)
-            self.hooks.progress(step + 1, method.steps, "steps")
+            try:
+                self.hooks.emit(**emitted(row), **told)
+                self.hooks.progress(step + 1, method.steps, "steps")
+            except BudgetReached:
+                keeper.keep(step + 1, model, optimiser, last=True)
+                raise
             with self.clock.part("save"):
                 keeper.keep(step + 1, model, optimiser, last=step + 1 == method.steps)
             self.clock.tokens["generate"] += row.generated_tokens
             self.clock.tokens["train"] += row.trained_tokens * method.updates
-            self.hooks.spend(row.generated_tokens)
         return self._choose()
 
     def _step(self, step: int, optimiser: Optimiser) -> RlStep:
@@ -135,6 +143,7 @@ class Learner:
         with self.clock.part("generate"):
             cursor = int(self.hooks.keeper.facts["cursor"])
             batch = collect(self.loaded, self.prompts, method.drawing, step=step, cursor=cursor, weigher=self._weighed)
+        self.hooks.spend(int(batch.weighed.length_PG.sum()))
         responses = batch.responses(
             form=method.objective.form,
             cap=method.weighing.cap,
