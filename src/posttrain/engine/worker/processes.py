@@ -31,7 +31,7 @@ class Process:
     alive: bool
     """False: it has ended and nobody has asked how."""
     cpu_s: float
-    """Its own and that of its children that have ended."""
+    """Its own and, where /proc tells, that of its children that have ended."""
     memory: int
     """Resident bytes; what it shares with others counts whole."""
 

@@ -152,8 +152,10 @@ class Watch:
         with self._log.open("rb") as file:
             file.seek(question.offset)
             standing = stack.of_dump(file.read(1 << 20).decode(errors="replace"))
-        children = self._children(table())
+        now_there = table()
+        children = self._children(now_there)
         if question.about == "hang":
+            self._seen.written = processes.written(self._all(now_there))  # the answer is no sign of work
             return [("note", {"kind": "hang", "text": self._hangs(now, standing, children), "count": 1})]
         if question.about == "timeout":
             self._time_out(now, standing, children)
