@@ -14,6 +14,8 @@ Anything else that escapes is a defect of posttrain and shows its traceback.
 """
 
 import errno
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -117,17 +119,32 @@ class Interrupted(Stop):
     code = 130
 
 
-_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_REFUSALS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ESTALE,
+)
 
 
-def refused_by_system(error: OSError) -> MissingNeed | None:
-    """A disk that is full, broken or must not be written, as an error that says so; None for any other error."""
-    if error.errno not in _REFUSALS:
+def refused_by_system(error: BaseException) -> MissingNeed | None:
+    """A disk that is full, broken or must not be written, as an error that says so; None for any other error.
+
+    Libraries written in Rust tell the number of such an error in words alone: `… (os error 28)`.
+    """
+    if isinstance(error, OSError):
+        number, where = error.errno, str(error.filename2 or error.filename or "")
+    else:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number, where = int(told[1]) if told else None, ""
+    if number not in _REFUSALS:
         return None
     remedy = "Free space, or use a folder that you may read and write; then give the same command again."
-    return MissingNeed(
-        f"the disk refuses ({error.strerror}).", where=str(error.filename2 or error.filename or ""), remedy=remedy
-    )
+    return MissingNeed(f"the disk refuses ({os.strerror(number)}).", where=where, remedy=remedy)
 
 
 BY_CODE: dict[int, type[Stop]] = {

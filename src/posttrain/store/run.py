@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from posttrain.spec.errors import UsageError
+from posttrain.spec.errors import MissingNeed, UsageError
 from posttrain.spec.recipe import FORMAT
 
 MANIFEST = "manifest.json"
@@ -121,6 +121,10 @@ class Run:
         except OSError:
             return None
 
+    def is_spoilt(self, node: str) -> bool:
+        """Whether something else stands where the link of a node is."""
+        return self.pointer(node).exists() and not self.pointer(node).is_symlink()
+
     def current_nodes(self) -> tuple[str, ...]:
         """Every node that has a current artifact."""
         links = sorted(link.name for link in self.nodes.iterdir()) if self.nodes.is_dir() else []
@@ -167,6 +171,7 @@ def wanted(folder: Path, store: Path | None = None) -> Run:
     strange = _strange(run)
     if strange and run.recipe.exists():
         raise UsageError(strange, where=str(run.recipe), remedy="Give this run another folder with --run.")
+    _check_layout(run)
     return run
 
 
@@ -190,6 +195,19 @@ def _check_place(folder: Path) -> None:
         raise UsageError("no folder can have this name (it holds a null byte).", where=name, remedy=remedy)
     if not there.is_dir():
         raise UsageError("this is a file, and a folder is needed here.", where=str(there), remedy=remedy)
+
+
+def _check_layout(run: Run) -> None:
+    """MissingNeed where a file stands in place of a folder of ours, or a folder in place of a file."""
+    folders = [run.store.root / name for name in ("artifacts", "scratch", "cache", "locks")]
+    folders += [run.nodes, run.folder / "logs"]
+    files = [run.ledger, run.lock, run.report, *(run.pointer(node) for node in run.current_nodes() if run.is_spoilt(node))]
+    for path in (*folders, *files):
+        is_folder = path in folders
+        if path.exists() and path.is_dir() != is_folder:
+            here, needed = ("file", "folder") if is_folder else ("folder", "file")
+            remedy = "Move it away, then give the same command again: what is finished is kept."
+            raise MissingNeed(f"this is a {here}, and a {needed} is needed here.", where=str(path), remedy=remedy)
 
 
 def _strange(run: Run) -> str:

@@ -1,6 +1,7 @@
 """What a forked child does: become a node's process, work, and say through a pipe what became of it."""
 
 import faulthandler
+import contextlib
 import importlib
 import json
 import os
@@ -67,13 +68,14 @@ class _Telling:
         told: dict[str, Any] = {"code": 0, "value": self.value}
         if error is not None:
             told = _said(error, self._limit)
+        os.write(self._pipe, json.dumps(told).encode())
+        with contextlib.suppress(OSError):
             if isinstance(error, Stop):
                 sys.stderr.write(f"{error.paragraph()}\n")
-            else:
+            elif error is not None:
                 traceback.print_exception(kind, error, trace)
-        os.write(self._pipe, json.dumps(told).encode())
-        sys.stdout.flush()
-        sys.stderr.flush()
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(told["code"])
 
 
@@ -81,7 +83,7 @@ def _said(error: BaseException, limit: int | None) -> dict[str, Any]:
     stop: BaseException | None = error
     if not isinstance(error, Stop) and shortage.refused(error):
         stop = shortage.of_error(error, limit)
-    elif isinstance(error, OSError):
+    elif not isinstance(error, Stop):
         stop = refused_by_system(error)
     if isinstance(stop, Stop):
         return plain(stop)
