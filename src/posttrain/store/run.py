@@ -121,10 +121,6 @@ class Run:
         except OSError:
             return None
 
-    def is_spoilt(self, node: str) -> bool:
-        """Whether something else stands where the link of a node is."""
-        return self.pointer(node).exists() and not self.pointer(node).is_symlink()
-
     def current_nodes(self) -> tuple[str, ...]:
         """Every node that has a current artifact."""
         links = sorted(link.name for link in self.nodes.iterdir()) if self.nodes.is_dir() else []
@@ -198,16 +194,21 @@ def _check_place(folder: Path) -> None:
 
 
 def _check_layout(run: Run) -> None:
-    """MissingNeed where a file stands in place of a folder of ours, or a folder in place of a file."""
+    """MissingNeed where a file stands in place of a folder of ours, or a folder in place of a file or a link."""
     folders = [run.store.root / name for name in ("artifacts", "scratch", "cache", "locks")]
     folders += [run.nodes, run.folder / "logs"]
-    files = [run.ledger, run.lock, run.report, *(run.pointer(node) for node in run.current_nodes() if run.is_spoilt(node))]
-    for path in (*folders, *files):
-        is_folder = path in folders
-        if path.exists() and path.is_dir() != is_folder:
-            here, needed = ("file", "folder") if is_folder else ("folder", "file")
-            remedy = "Move it away, then give the same command again: what is finished is kept."
-            raise MissingNeed(f"this is a {here}, and a {needed} is needed here.", where=str(path), remedy=remedy)
+    for path in folders:
+        if path.exists() and not path.is_dir():
+            raise _in_the_way(path, "file", "folder")
+    links = map(run.pointer, run.current_nodes())
+    for path in (run.ledger, run.lock, run.report, *links):
+        if path.is_dir() and not path.is_symlink():
+            raise _in_the_way(path, "folder", "link" if path.parent == run.nodes else "file")
+
+
+def _in_the_way(path: Path, here: str, needed: str) -> MissingNeed:
+    remedy = "Move it away, then give the same command again: what is finished is kept."
+    return MissingNeed(f"this is a {here}, and a {needed} is needed here.", where=str(path), remedy=remedy)
 
 
 def _strange(run: Run) -> str:

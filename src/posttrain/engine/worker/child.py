@@ -1,7 +1,7 @@
 """What a forked child does: become a node's process, work, and say through a pipe what became of it."""
 
-import faulthandler
 import contextlib
+import faulthandler
 import importlib
 import json
 import os
