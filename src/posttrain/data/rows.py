@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -23,14 +24,17 @@ _HALF = re.compile("[\ud800-\udfff]")
 def write(path: Path, rows: Iterable[Row]) -> int:
     """Write rows as UTF-8 lines and return their number; equal rows give equal bytes, compressed (`.gz`) or not.
 
-    The file appears under its name only when it is whole.
+    The file appears under its name only when it is whole, and on the disk.
     """
     part = path.with_name(path.name + ".part")
     count = 0
-    with part.open("wb") as raw, _sink(raw, path) as out:
-        for row in rows:
-            out.write(row.model_dump_json().encode() + b"\n")
-            count += 1
+    with part.open("wb") as raw:
+        with _sink(raw, path) as out:
+            for row in rows:
+                out.write(row.model_dump_json().encode() + b"\n")
+                count += 1
+        raw.flush()
+        os.fsync(raw.fileno())
     part.replace(path)
     return count
 

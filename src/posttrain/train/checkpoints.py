@@ -5,16 +5,23 @@ import shutil
 from pathlib import Path
 
 from posttrain.models import load
+from posttrain.train.state import sync
 
 
 def save(loaded: load.Loaded, steps: Path, step: int) -> None:
-    """Write the model as `steps/step-N`; a folder of that name is whole, and one that is there is replaced."""
+    """Write the model as `steps/step-N`; a folder of that name is whole, and one that is there is replaced.
+
+    It is on the disk when this returns: the state that is kept next says that it need not be written again.
+    """
     fresh, whole = steps / f".step-{step}", steps / f"step-{step}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     load.save(loaded, fresh)
+    for path in (*fresh.iterdir(), fresh):
+        sync(path)
     shutil.rmtree(whole, ignore_errors=True)
     fresh.rename(whole)
+    sync(steps)
 
 
 def place(steps: Path, out: Path) -> None:

@@ -37,11 +37,11 @@ def write(folder: Path, state: State) -> None:
     told = {"step": state.step, "facts": state.facts, "seconds": state.seconds}
     (fresh / FACTS).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
     for name in (TENSORS, FACTS):
-        _sync(fresh / name)
+        sync(fresh / name)
     whole = folder / f"state-{state.step}"
     shutil.rmtree(whole, ignore_errors=True)
     fresh.rename(whole)
-    _sync(folder)
+    sync(folder)
     for other in folder.iterdir():
         if other != whole and other.name.lstrip(".").startswith("state-"):
             shutil.rmtree(other)
@@ -57,7 +57,8 @@ def read(folder: Path) -> State | None:
     return State(held["step"], load_file(whole / TENSORS), held["facts"], held["seconds"])
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file or a folder's names to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
