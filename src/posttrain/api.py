@@ -228,6 +228,7 @@ def _refuse_left_out(made: Plan) -> None:
 def _begin(place: Run, recipe: Recipe, record: Ledger, made: Plan, capacity: Capacity) -> None:
     """Leave on record what is about to happen."""
     place.remember_store()
+    place.tidy()
     fresh = place.recipe.with_suffix(".new")
     fresh.write_text(json.dumps(recipe.resolved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     fresh.replace(place.recipe)

@@ -13,6 +13,7 @@ from posttrain.engine.expand import Node
 from posttrain.engine.judge import SILENT, Bench, Reading, exit_code, parents
 from posttrain.engine.plan import Decision, Outlook, Plan
 from posttrain.engine.views import Views
+from posttrain.engine.work import tidy
 from posttrain.spec.errors import INCONCLUSIVE, Interrupted, Mismatch, StageFailed, Stop, TimedOut
 from posttrain.spec.gate import Metrics, Verdict
 from posttrain.spec.knobs import Resources
@@ -266,6 +267,7 @@ class Drive:
     def _keep(self, node: Node, decision: Decision) -> None:
         made = self._outlook.made[node.id]
         self._run.point(node.id, made.fingerprint)
+        tidy(self._run, made.fingerprint)
         self._fates[node.id] = "kept"
         self._ledger.write("node_kept", node=node.id, fingerprint=made.fingerprint, reasons=decision.reasons)
         self._judge_made(node, made)

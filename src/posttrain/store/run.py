@@ -137,6 +137,11 @@ class Run:
         fresh.symlink_to(_from(link.parent, target, inside=self.folder))
         fresh.replace(link)
 
+    def tidy(self) -> None:
+        """Remove pointers that a kill left half made; for the process that drives this run."""
+        for link in self.nodes.glob(".*"):
+            link.unlink(missing_ok=True)
+
     def view(self, target: str, fingerprint: str, paths: Mapping[str, str]) -> Path:
         """Where a view lies: below this folder, or below the folder that `[paths]` puts for its first one."""
         first, *rest = PurePosixPath(target).parts

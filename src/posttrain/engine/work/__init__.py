@@ -2,7 +2,8 @@
 
 from posttrain.engine.environment import environment
 from posttrain.engine.work.clock import Clock
+from posttrain.engine.work.leftovers import tidy
 from posttrain.engine.work.node import Order, work_node
 from posttrain.engine.work.room import Room
 
-__all__ = ["Clock", "Order", "Room", "environment", "work_node"]
+__all__ = ["Clock", "Order", "Room", "environment", "tidy", "work_node"]

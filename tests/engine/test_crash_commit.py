@@ -1,0 +1,66 @@
+"""Killed before every single file operation of a whole run: driver, commit, pointer, locks; then the same command."""
+
+from pathlib import Path
+
+import pytest
+
+from crash_points import Crash, crashes, restore, surviving
+from engine.toy_kinds import Bed
+from posttrain import api
+from posttrain.store import ledger
+
+RECIPE = """
+format = 1
+name = "toys"
+seed = 7
+
+[stage.prepare]
+kind = "make"
+steps = 2
+
+[stage.fuse]
+kind = "mix"
+inputs = { parts = "prepare" }
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def state(bed: Bed) -> tuple[dict[str, str], dict[str, tuple[str, ...]], list[str]]:
+    return bed.digests(), dict(api.verify(bed.folder)), names(bed.folder)
+
+
+def wrong(bed: Bed, found: list[Crash], expected: object, **more: tuple[str, ...]) -> list[str]:
+    """The crashes after which the same command does not end in the same state; what the ledger held, it holds."""
+    bad: list[str] = []
+    for crash in found:
+        restore(crash, bed.folder)
+        before = list(ledger.read(bed.folder / "ledger.jsonl"))
+        ended, _ = bed.run(**more)
+        assert list(ledger.read(bed.folder / "ledger.jsonl"))[: len(before)] == before
+        if ended.code != 0 or state(bed) != expected:
+            missing = sorted(set(state(bed)[2]) ^ set(expected[2]))  # pyright: ignore[reportIndexIssue]
+            bad.append(f"{crash.name}: {missing}")
+    return bad
+
+
+def test_a_run_after_every_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """S-A7: after a crash at any file operation the same command ends in the same bytes, and leaves nothing behind."""
+    bed = Bed(tmp_path, RECIPE)
+    found = surviving(crashes(bed.folder, bed.run, monkeypatch), without="logs")
+    assert len(found) > 40
+    assert not wrong(bed, [crash for crash in found if "power" not in crash.name], state(bed))
+
+
+def test_making_again_after_every_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """S-A7: the same where an artifact that is there is made again and replaced."""
+    bed = Bed(tmp_path, RECIPE)
+    bed.run()
+    expected = state(bed)
+    found = surviving(crashes(bed.folder, lambda: bed.run(again=("prepare",)), monkeypatch), without="logs")
+    found = [crash for crash in found if "power" not in crash.name]
+    assert len(found) > 20
+    assert not wrong(bed, found, expected, again=("prepare",))
+    assert not wrong(bed, found, expected), "the same holds when it is not asked for again"
