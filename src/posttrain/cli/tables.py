@@ -1,18 +1,23 @@
 """Runs and scores as text: columns that line up, nothing that only a terminal shows."""
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.reports import wording
 from posttrain.reports.learning import Learning, learning
-from posttrain.reports.story import VERDICT_WORDS, facts, headline, outcome, unsettled
-from posttrain.reports.view import NodeView, View
+from posttrain.reports.story import facts, headline, outcome, rejudged, rests_on, said, unsettled, why
+from posttrain.reports.view import Beat, NodeView, View
 from posttrain.spec.errors import Stop
 from posttrain.spec.gate import Metric, Verdict
 
 if TYPE_CHECKING:
     from posttrain.engine.run import Failure, Finished
+
+
+LONG_QUIET = 30.0
+"""Seconds of quiet from which a running node's is shown."""
 
 
 def columns(rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> str:
@@ -38,7 +43,8 @@ def status(view: View) -> str:
         parts.append("Gates that have not passed:\n" + columns(verdict_rows(standing)))
     wall = view.total("wall_s")
     if wall is not None:
-        parts.append(f"{outcome(view).gates} Nodes took {wording.seconds(wall)} together.")
+        told = (outcome(view).gates, rejudged(view), f"Nodes took {wording.seconds(wall)} together.")
+        parts.append(" ".join(part for part in told if part))
     return "\n\n".join(parts)
 
 
@@ -59,26 +65,34 @@ def _node_rows(view: View) -> Iterable[tuple[str, ...]]:
 
 
 def _time(node: NodeView) -> str:
-    if node.progress:
-        return node.progress
+    if node.progress or node.beat:
+        return ", ".join(part for part in (node.progress, _alive(node.beat)) if part)
     wall = node.took("wall_s")
     return "" if wall is None else wording.seconds(wall)
+
+
+def _alive(beat: Beat | None) -> str:
+    """`alive 3 s ago, 1.2 GiB`, and how long it has been quiet where that is long."""
+    if beat is None:
+        return ""
+    quiet = f", quiet for {_whole(beat.quiet_s)}" if beat.quiet_s >= LONG_QUIET else ""
+    return f"alive {_whole(max(0.0, time.time() - beat.t))} ago, {wording.size(beat.memory)}{quiet}"
+
+
+def _whole(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else wording.seconds(seconds)
 
 
 def _gates(view: View, node: NodeView) -> str:
     judged = view.judged(node.id)
     passed = [verdict.gate for verdict in judged if verdict.value == "pass"]
-    others = [f"{verdict.gate}: {_said(verdict)}" for verdict in judged if verdict.value != "pass"]
+    others = [f"{verdict.gate}: {said(verdict)}" for verdict in judged if verdict.value != "pass"]
     return ", ".join([*others, *([f"pass: {' '.join(passed)}"] if passed else [])])
-
-
-def _said(verdict: Verdict) -> str:
-    return VERDICT_WORDS[verdict.value] + (" (warn)" if verdict.severity == "warn" else "")
 
 
 def verdict_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, ...]]:
     """Verdicts as rows: value, gate, node, condition, reason."""
-    return [(_said(v), v.gate, v.node, f"{v.metric} {wording.condition(v.condition)}", v.reason) for v in verdicts]
+    return [(said(v), v.gate, v.node, f"{v.metric} {wording.condition(v.condition)}", why(v)) for v in verdicts]
 
 
 def learned(table: Learning) -> str:
@@ -97,7 +111,7 @@ def learned(table: Learning) -> str:
                 one.of,
                 *_figure(one.gain, sign=True),
                 "; ".join(wording.condition(v.condition) for v in one.verdicts),
-                "; ".join(_said(v) for v in one.verdicts) or "not judged",
+                "; ".join(said(v) for v in one.verdicts) or "not judged",
             )
             for one in compared
         ]
@@ -139,11 +153,21 @@ def ended(view: View, finished: "Finished", page: Path) -> str:
                 f"{told.title}: {told.says} {headline(learning(view))}".strip(),
                 f"{told.gates} It took {wording.seconds(finished.wall_s)}.",
                 *([f"Go on: {finished.resume}"] if finished.failures else []),
+                *resting(finished.code, finished.verdicts),
                 f"Report: {page}",
             ]
         )
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def resting(code: int, verdicts: Iterable[Verdict]) -> list[str]:
+    """That a pass rests on waivers, and on which."""
+    waived = rests_on(verdicts) if code == 0 else ()
+    if not waived:
+        return []
+    head = f"Exit code 0 rests on {wording.counted(len(waived), 'waiver')}:"
+    return [head, *(f"  {wording.line(one)}" for one in waived)]
 
 
 def _failed(failure: "Failure") -> str:

@@ -21,10 +21,12 @@ from posttrain.reports.story import (
     facts,
     headline,
     outcome,
+    rejudged,
     remarks,
     times,
     timing,
     unsettled,
+    why,
 )
 from posttrain.reports.view import View
 
@@ -49,6 +51,7 @@ def page(view: View) -> str:
         "open": open_gates,
         "passed": [verdict for verdict in view.verdicts if verdict.value == "pass"],
         "not_run": [v for v in view.verdicts if v.value == "not_run" and v not in open_gates],
+        "rejudged": rejudged(view),
         "graph": _drawn(draw(view)),
         "failed": [node for node in view.nodes.values() if node.state in _UNDONE or node.failure],
         "findings": curves.findings(view),
@@ -83,6 +86,7 @@ def _environment() -> Environment:
         "short": wording.short,
         "size": wording.size,
         "evidence": evidence,
+        "why": why,
         "problems": _problems,
     }
     cast(dict[str, Any], made.globals).update(words)  # pyright: ignore[reportUnknownMemberType]

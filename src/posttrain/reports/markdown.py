@@ -8,14 +8,16 @@ from posttrain.reports.charts.curves import Chart, charts, findings
 from posttrain.reports.evidence import Answered, Sample, probes, shown_samples
 from posttrain.reports.learning import Learning, Row, learning
 from posttrain.reports.story import (
-    VERDICT_WORDS,
     evidence,
     facts,
     headline,
     outcome,
+    rejudged,
     remarks,
+    said,
     times,
     timing,
+    why,
 )
 from posttrain.reports.view import View
 from posttrain.spec.gate import Metric, Verdict
@@ -35,6 +37,7 @@ def document(view: View) -> str:
         _gains(table),
         "## Gates",
         escape(told.gates),
+        escape(rejudged(view)),
         _gates(view.verdicts),
         "## Nodes",
         _nodes(view),
@@ -102,15 +105,11 @@ def _gains(table: Learning) -> str:
             escape(one.of),
             _figure(one.gain, sign=True),
             escape("; ".join(wording.condition(v.condition) for v in one.verdicts)),
-            "; ".join(_said(v) for v in one.verdicts) or "not judged",
+            "; ".join(said(v) for v in one.verdicts) or "not judged",
         )
         for one in table.comparisons
     ]
     return table_of(("comparison", "metric", "gain [95 %]", "condition", "verdict"), rows, right=(2,))
-
-
-def _said(verdict: Verdict) -> str:
-    return VERDICT_WORDS[verdict.value] + (" (warn)" if verdict.severity == "warn" else "")
 
 
 def _gates(verdicts: Sequence[Verdict]) -> str:
@@ -119,12 +118,12 @@ def _gates(verdicts: Sequence[Verdict]) -> str:
     ordered = sorted(verdicts, key=lambda verdict: verdict.value == "pass")
     rows = [
         (
-            _said(v),
+            said(v),
             escape(v.gate),
             escape(v.node),
             escape(f"{v.metric} {wording.condition(v.condition)}"),
             escape(evidence(v.evidence)),
-            escape(v.reason),
+            escape(why(v)),
         )
         for v in ordered
     ]

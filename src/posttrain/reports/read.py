@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from posttrain.reports.view import STEP, NodeView, Setting, State, View
+from posttrain.reports.judged import Judgements
+from posttrain.reports.view import STEP, Beat, NodeView, Setting, State, View
 from posttrain.spec.errors import Mismatch, Stop
-from posttrain.spec.gate import Metric, Verdict
 from posttrain.store import ledger
 from posttrain.store.artifact import Manifest, manifest
 from posttrain.store.run import Run, existing
@@ -37,12 +37,14 @@ class _Told:
     ran: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict[tuple[str, str], tuple[str, ...]])
     failed: dict[str, Record] = field(default_factory=dict[str, Record])
     progress: dict[str, str] = field(default_factory=dict[str, str])
+    beats: dict[str, Beat] = field(default_factory=dict[str, Beat])
     steps: dict[tuple[str, str], dict[Any, STEP]] = field(default_factory=dict[tuple[str, str], dict[Any, STEP]])
-    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
+    judged: Judgements = field(default_factory=Judgements)
     invocations: list[_Invocation] = field(default_factory=list["_Invocation"])
 
     def run_started(self, record: Record) -> None:
         """A new invocation: what it says counts."""
+        self.judged.last = None
         self.invocations.append(_Invocation(record, float(record["t"])))
 
     def run_finished(self, record: Record) -> None:
@@ -50,10 +52,18 @@ class _Told:
         if self.invocations:
             self.invocations[-1].code = record.get("code")
 
+    def judged_again(self, record: Record) -> None:
+        """A judgement of the whole run says how it stands now."""
+        code = self.judged.judged(record)
+        if code is not None and self.invocations:
+            self.invocations[-1].code = code
+
     def time(self, record: Record) -> None:
-        """The last that was heard of an invocation."""
+        """The last that was heard of an invocation; what is judged or waived afterwards adds no time."""
         if self.invocations and record["event"] != "run_started":
             now = self.invocations[-1]
+            if record.get("run") != now.began.get("run"):
+                return
             now.until = float(record.get("t", now.until))
             now.worked = now.worked or record["event"] == "node_started"
 
@@ -77,6 +87,7 @@ class _Told:
     def node_started(self, record: Record) -> None:
         """It runs."""
         self._becomes(record, "running")
+        self.beats.pop(str(record["node"]), None)
         self.ran[str(record["node"]), str(record.get("fingerprint", ""))] = _texts(record.get("reasons"))
 
     def node_finished(self, record: Record) -> None:
@@ -94,25 +105,14 @@ class _Told:
         key = (str(record["node"]), str(record.get("fingerprint", "")))
         self.steps.setdefault(key, {})[metrics.get("step")] = metrics
 
+    def heartbeat(self, record: Record) -> None:
+        """It lives."""
+        quiet = float(record.get("quiet_s", 0.0))
+        self.beats[str(record["node"])] = Beat(float(record["t"]), int(record.get("memory", 0)), quiet)
+
     def progress_(self, record: Record) -> None:
         """How far a node is."""
         self.progress[str(record["node"])] = f"{record['done']} of {record['total']} {record.get('unit', '')}".strip()
-
-    def verdict(self, record: Record) -> None:
-        """What a gate says."""
-        evidence = cast(dict[str, Any] | None, record.get("evidence"))
-        found = Verdict(
-            gate=str(record["gate"]),
-            node=str(record["node"]),
-            value=record["value"],
-            severity=record.get("severity", "stop"),
-            metric=str(record.get("metric", "")),
-            condition=str(record.get("condition", "")),
-            evidence=Metric(**evidence) if evidence else None,
-            reason=str(record.get("reason", "")),
-            absent=str(record.get("absent") or ""),
-        )
-        self.verdicts[found.node, found.gate] = found
 
     def _becomes(self, record: Record, state: State) -> None:
         node = str(record["node"])
@@ -138,7 +138,12 @@ def fold(records: Iterable[Record]) -> _Told:
         "node_failed": told.node_failed,
         "step": told.step,
         "progress": told.progress_,
-        "verdict": told.verdict,
+        "heartbeat": told.heartbeat,
+        "verdict": told.judged.verdict,
+        "judged": told.judged_again,
+        "waived": told.judged.waiver,
+        "withdrawn": told.judged.waiver,
+        "view": told.judged.view,
     }
     for record in records:
         told.time(record)
@@ -157,6 +162,7 @@ def read(folder: Path) -> View:
     worked = [one for one in told.invocations if one.worked] or told.invocations[-1:]
     last = told.invocations[-1] if told.invocations else None
     nodes = {id: _node(run, id, told) for id, entry in told.plan.items() if _stage(entry) in stages}
+    verdicts, lapsed = told.judged.of(nodes)
     return View(
         folder=folder,
         name=str(resolved.get("name", folder.name)),
@@ -165,13 +171,16 @@ def read(folder: Path) -> View:
         settings=_settings(resolved),
         nodes=nodes,
         edges=_edges(nodes, stages),
-        verdicts=tuple(v for id in nodes for (node, _), v in told.verdicts.items() if node == id),
+        verdicts=verdicts,
         steps={id: found for id, node in nodes.items() if (found := _steps(told, node))},
         exit_code=last.code if last else None,
         started=float(worked[0].began["t"]) if worked else None,
         took=sum(one.until - float(one.began["t"]) for one in worked) if worked else None,
         environment=cast(Record, worked[-1].began.get("environment") or {}) if worked else {},
         unread=str(ledger.unread(run.ledger)),
+        lapsed=lapsed,
+        rejudged=told.judged.last,
+        troubles=tuple(error for error in told.judged.views.values() if error),
     )
 
 
@@ -216,6 +225,7 @@ def _node(run: Run, id: str, told: _Told) -> NodeView:
         failure=damage or (_failure(failed) if state == "failed" else ""),
         log=str(failed.get("log") or ""),
         progress=_progress(told, id) if state == "running" else "",
+        beat=told.beats.get(id) if state == "running" else None,
     )
 
 

@@ -35,49 +35,98 @@ class Outcome:
 
 def outcome(view: View) -> Outcome:
     """How the run ended, from its exit code; a run that did not say is unfinished."""
-    code = view.exit_code
-    if code is None:
+    if view.exit_code is None:
         says = "The ledger has no end of this run: it is still going, or was killed."
-        return Outcome("inconclusive", "Unfinished", says, _gates(view))
+        return Outcome("inconclusive", "Unfinished", says, gates_said(view.verdicts))
+    failed = next((node for node in view.nodes.values() if node.state == "failed" and node.failure), None)
+    told = ending(view.exit_code, view.verdicts, f"{failed.id} failed: {failed.failure}" if failed else _trouble(view))
+    if view.exit_code == 0 and view.lapsed:
+        says = f"It passed on waivers that no longer count: {view.lapsed[0]}. {AGAIN}"
+        return Outcome("inconclusive", "A waiver has lapsed", wording.line(says), told.gates)
+    return told
+
+
+AGAIN = "`posttrain gate` judges it again."
+
+
+def _trouble(view: View) -> str:
+    return view.troubles[0] if view.troubles else ""
+
+
+def ending(code: int, verdicts: Sequence[Verdict], failure: str = "") -> Outcome:
+    """How something judged ended: what its exit code means, what kept it from passing, what it rests on."""
     title = {0: "Passed", 1: "Refused", 3: "Inconclusive", 130: "Interrupted"}.get(code, "Stopped")
     kind = {0: "pass", 3: "inconclusive", 130: "inconclusive", 5: "inconclusive"}.get(code, "fail")
     means = EXIT_MEANS.get(code, "unknown")
+    waived = [v for v in verdicts if v.waived and v.severity == "stop"]
+    if code == 0 and waived:
+        title, kind, means = "Passed with waivers", "inconclusive", "every stop gate passed or is waived"
+    cause = _cause(verdicts, failure)
+    if code in (1, 3) and waived and not cause and not any(v.refuses for v in verdicts):
+        cause = f"What refused is waived since. {AGAIN}"
     says = f"{means[0].upper()}{means[1:]} (exit code {code})."
-    return Outcome(kind, title, f"{says} {_cause(view)}".strip(), _gates(view))
+    return Outcome(kind, title, f"{says} {cause}".strip(), gates_said(verdicts))
 
 
-def _cause(view: View) -> str:
-    """What first kept a run from passing: a node that failed, else a stop gate; empty where nothing did."""
-    failed = next((node for node in view.nodes.values() if node.state == "failed" and node.failure), None)
-    if failed is not None:
-        cause = wording.line(f"{failed.id} failed: {failed.failure}")
+def _cause(verdicts: Sequence[Verdict], failure: str) -> str:
+    """What first kept a run from passing: a failure, else a stop gate; empty where nothing did."""
+    if failure:
+        cause = wording.line(failure)
         return cause if len(cause) <= _LONG else f"{cause[: _LONG - 1]}…"
-    refused = next((v for v in unsettled(view.verdicts) if v.severity == "stop"), None)
+    refused = next((v for v in unsettled(verdicts) if v.refuses), None)
     return (
         wording.line(f"Gate {refused.gate} of {refused.node}: {refused.reason.removesuffix('.')}.") if refused else ""
     )
 
 
-def _gates(view: View) -> str:
-    if not view.verdicts:
+def gates_said(verdicts: Sequence[Verdict]) -> str:
+    """How many gates said what."""
+    if not verdicts:
         return "No gate has been judged."
-    said = [f"{_counted(view.verdicts, 'stop')} of the gates that stop a run"]
-    if any(verdict.severity == "warn" for verdict in view.verdicts):
-        said.append(f"{_counted(view.verdicts, 'warn')} of those that warn")
-    return "; ".join(said) + "."
+    said_ = [f"{_counted(verdicts, 'stop')} of the gates that stop a run"]
+    if any(verdict.severity == "warn" for verdict in verdicts):
+        said_.append(f"{_counted(verdicts, 'warn')} of those that warn")
+    return "; ".join(said_) + "."
 
 
 def _counted(verdicts: Sequence[Verdict], severity: str) -> str:
-    found = Counter(verdict.value for verdict in verdicts if verdict.severity == severity)
-    order = ("pass", "fail", "inconclusive", "not_run")
-    return ", ".join(f"{found[value]} {VERDICT_WORDS[value]}" for value in order if found[value]) or "none"
+    found = Counter((verdict.value, bool(verdict.waived)) for verdict in verdicts if verdict.severity == severity)
+    order = [(value, waived) for value in ("pass", "fail", "inconclusive", "not_run") for waived in (False, True)]
+    named = [f"{found[key]} {VERDICT_WORDS[key[0]]}{' but waived' if key[1] else ''}" for key in order if found[key]]
+    return ", ".join(named) or "none"
+
+
+def said(verdict: Verdict) -> str:
+    """A verdict in a word or three: never a pass where it is a waiver."""
+    waived = ", waived" if verdict.waived else ""
+    return f"{VERDICT_WORDS[verdict.value]}{waived}{' (warn)' if verdict.severity == 'warn' else ''}"
+
+
+def why(verdict: Verdict) -> str:
+    """Why a verdict is what it is, and by whose word it may stand."""
+    return f"{verdict.reason}; {verdict.waived}" if verdict.waived else verdict.reason
+
+
+def rests_on(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    """The waivers that a pass rests on, each with its gate."""
+    waived = (v for v in verdicts if v.waived and v.severity == "stop")
+    return tuple(f"gate {v.gate} of {v.node} is {VERDICT_WORDS[v.value]}, {v.waived}" for v in waived)
 
 
 def unsettled(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """What a reader must see: failed, undecided, not run for what this machine lacks; stop gates first."""
+    """What a reader must see: failed, undecided, waived, not run for what this machine lacks; stop gates first."""
     order = ("fail", "inconclusive", "not_run")
-    found = [v for v in verdicts if v.value in ("fail", "inconclusive") or v.absent]
-    return tuple(sorted(found, key=lambda v: (v.severity != "stop", order.index(v.value))))
+    found = [v for v in verdicts if v.value in ("fail", "inconclusive") or v.absent or v.waived]
+    return tuple(sorted(found, key=lambda v: (v.severity != "stop", bool(v.waived), order.index(v.value))))
+
+
+def rejudged(view: View) -> str:
+    """That gates were judged under other thresholds after the run; empty where they were not."""
+    last = view.rejudged
+    if last is None:
+        return ""
+    asked = ", ".join([*(f"only {name}" for name in last.only), *last.sets])
+    return wording.line(f"Judged again on {wording.moment(last.when)} ({asked}): exit code {last.code}.")
 
 
 def facts(view: View) -> tuple[tuple[str, str], ...]:

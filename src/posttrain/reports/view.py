@@ -38,6 +38,18 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """A sign of life of a running node."""
+
+    t: float
+    """Unix seconds."""
+    memory: int
+    """Bytes resident in all its processes."""
+    quiet_s: float
+    """Seconds since it had last written something or used a processor."""
+
+
+@dataclass(frozen=True)
 class NodeView:
     """One node: what was decided, what became of it, what it made."""
 
@@ -58,6 +70,8 @@ class NodeView:
     failure: str = ""
     log: str = ""
     progress: str = ""
+    beat: Beat | None = None
+    """Its last heartbeat, while it runs."""
 
     @property
     def metrics(self) -> Metrics:
@@ -99,6 +113,17 @@ class NodeView:
 
 
 @dataclass(frozen=True)
+class Rejudged:
+    """The last `gate` under other thresholds, or of some gates alone; the run's own verdicts stay what they are."""
+
+    only: tuple[str, ...]
+    sets: tuple[str, ...]
+    code: int
+    when: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True)
 class View:
     """A run."""
 
@@ -124,6 +149,11 @@ class View:
     """The machine of the last of them, as recorded."""
     unread: str = ""
     """Lines of the ledger that are no records, counted; empty where there are none."""
+    lapsed: tuple[str, ...] = ()
+    """Waivers that a verdict stood on and that no longer count."""
+    rejudged: Rejudged | None = None
+    troubles: tuple[str, ...] = ()
+    """Why views could not be written."""
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -201,11 +201,12 @@ def _member(view: View, node: NodeView, x: float, y: float) -> str:
     )
 
 
-MARKS: Mapping[str, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?", "not_run": DASH, "none": "·"}
+MARKS: Mapping[str, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?", "not_run": DASH, "waived": "~", "none": "·"}
 """One sign for each verdict, so that colour is never alone."""
 
 
 def verdict_of(view: View, node: NodeView) -> str:
-    """The worst verdict of a node's stop gates; `none` where it has none."""
-    values = {verdict.value for verdict in view.judged(node.id) if verdict.severity == "stop"}
-    return next((value for value in ("fail", "inconclusive", "not_run", "pass") if value in values), "none")
+    """The worst verdict of a node's stop gates, or that one is waived; `none` where it has none."""
+    stops = [verdict for verdict in view.judged(node.id) if verdict.severity == "stop"]
+    values = {"waived" if verdict.waived else verdict.value for verdict in stops}
+    return next((value for value in ("fail", "inconclusive", "not_run", "waived", "pass") if value in values), "none")
