@@ -1,6 +1,8 @@
 """status, report and show on a run's records, through the real command line."""
 
 import json
+import re
+import time
 
 import pytest
 
@@ -23,6 +25,22 @@ def test_status_tells_nodes_gates_and_time(run):
     assert "inconclusive (warn)  kept  spectrum_kept/calculus" in said.out
     assert lines[-1].startswith("30 pass of the gates that stop a run; 1 pass, 3 inconclusive of those that warn.")
     assert lines[-1].endswith("Nodes took 10 min 04 s together.")
+
+
+def test_status_tells_that_a_running_node_lives(tmp_path):
+    folder = spectrum(tmp_path / "runs" / "spectrum")
+    now = time.time()
+    beat = {"pid": 5, "cpu_s": 2.0, "memory": 3 << 29, "quiet_s": 75.0}
+    records = [
+        (now - 80, "node_started", {"node": "base", "fingerprint": "f", "attempt": 1}),
+        (now - 60, "progress", {"node": "base", "done": 30, "total": 700, "unit": "steps"}),
+        (now - 3, "heartbeat", {"node": "base", **beat}),
+    ]
+    lines = [json.dumps({"t": t, "run": "later", "event": event, **fields}) for t, event, fields in records]
+    with (folder / "ledger.jsonl").open("a") as ledger:
+        ledger.write("\n".join(lines) + "\n")
+    told = posttrain("status", folder).out
+    assert re.search(r"base +running +30 of 700 steps, alive \d s ago, 1\.5 GiB, quiet for 1 min 15 s", told), told
 
 
 def test_status_without_a_folder_takes_the_newest_run(run, tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ invocation) and `event`; those of a node have `node`:
     node_started   fingerprint, reasons, attempt, log
     step           fingerprint, metrics {step, …}; the last of equal (node, fingerprint, step) counts
     progress       done, total, unit
-    note           kind, text, count
+    heartbeat      pid, cpu_s, memory (bytes resident, its children's too), quiet_s (since it wrote or used a processor)
+    note           kind, text, count; of kind `hang`: a node that is quiet, where it stands; without node: of the run
     node_finished  fingerprint, digest, metrics, measured
     node_failed    code, what, where, remedy, log, attempt, again (whether it is tried again)
     node_blocked   reasons
