@@ -55,6 +55,8 @@ def text(run: Path, judged: "Judged") -> str:
         parts.append(f"Under {', '.join(judged.sets)}; the run's own verdicts stay what they are.")
     for node, mismatch in judged.mismatches.items():
         parts.append(wording.visible(f"Mismatch at {node}: {mismatch.paragraph()}"))
+    if judged.remarks:
+        parts.append("Edited views:\n" + columns((remark,) for remark in judged.remarks))
     if judged.unjudged:
         parts.append("Not judged:\n" + columns(judged.unjudged.items()))
     shown = judged.verdicts if judged.only else _open(judged.verdicts)
@@ -82,6 +84,7 @@ def plain(judged: "Judged") -> dict[str, Any]:
         "only": list(judged.only),
         "sets": list(judged.sets),
         "verdicts": [asdict(verdict) for verdict in judged.verdicts],
+        "remarks": list(judged.remarks),
         "unjudged": dict(judged.unjudged),
         "mismatches": {node: mismatch.paragraph() for node, mismatch in judged.mismatches.items()},
     }

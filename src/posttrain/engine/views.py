@@ -94,12 +94,15 @@ class Views:
         """
         claims: dict[str, list[Claim]] = {}
         unread: list[str] = []
+        remarks: list[str] = []
         for target, file in self._asked.get(node.id, ()):
             name = self._name(self._run.view(target, made.fingerprint, self._paths))
             try:
                 for metric, claim in self._said(node, made, self._window(target, file, made), alone=alone):
                     _refuse_better(gates, made.metrics, metric, claim)
                     claims.setdefault(metric, []).append(claim)
+                    rows = told(made.metrics.get(metric))
+                    remarks.append(f"{claim.by} {metric} {told(claim.metric)}, the rows give {rows}")
             except _UnreadError as why:
                 unread.append(f"the view {name} {why}")
             except (IsADirectoryError, NotADirectoryError) as error:
@@ -107,7 +110,8 @@ class Views:
                     unread.append(f"the view {name} cannot be there: {error.strerror}")
             except (UsageError, OSError) as error:
                 unread.append(f"the view {name} cannot be read: {getattr(error, 'strerror', '') or error}")
-        return Reading({metric: tuple(found) for metric, found in claims.items()}, "; ".join(unread))
+        found = {metric: tuple(given) for metric, given in claims.items()}
+        return Reading(found, "; ".join(unread), tuple(remarks))
 
     @cached_property
     def _written(self) -> dict[str, str]:

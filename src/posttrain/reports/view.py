@@ -182,7 +182,7 @@ EXIT_MEANS: Mapping[int, str] = {
     0: "every stop gate passed",
     1: "a gate refused",
     2: "the recipe or the command does not hold",
-    3: "inconclusive: a stop gate could not be decided",
+    3: "a stop gate could not be decided",
     4: "something this machine lacks",
     5: "a budget was reached",
     6: "data is not what it must be, or two things that must be equal are not",

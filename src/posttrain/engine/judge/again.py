@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from posttrain.engine.expand import Graph, Node, Source
 from posttrain.engine.judge.bench import Bench, exit_code, inputs, parents
-from posttrain.engine.judge.decide import SILENT, Reading, told
+from posttrain.engine.judge.decide import Reading, told
 from posttrain.engine.judge.recount import recounted
 from posttrain.engine.plan import facts, own_folders
 from posttrain.spec.errors import INCONCLUSIVE, Mismatch, Stop
@@ -30,6 +30,8 @@ class Judged:
     """Node → why nothing of it could be judged: not made, stale, or what it reads is."""
     mismatches: Mapping[str, Mismatch]
     """Node → two things that must be equal and are not."""
+    remarks: tuple[str, ...]
+    """Where edited views differ from the rows."""
     code: int
     only: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class Again:
         self._made: dict[str, Manifest] = {}
         self._unjudged: dict[str, str] = {}
         self._mismatches: dict[str, Mismatch] = {}
+        self._remarks: list[str] = []
 
     def judge(self, *, only: tuple[str, ...] = (), sets: tuple[str, ...] = ()) -> Judged:
         """Judge every node that a chosen gate stands on; `only`: gates by name, none is all of them."""
@@ -60,7 +63,7 @@ class Again:
         verdicts = tuple(verdict for verdict in self._bench.verdicts if (verdict.node, verdict.gate) in asked)
         codes = [Mismatch.code] * len(self._mismatches) + [INCONCLUSIVE] * len(self._unjudged)
         code = exit_code(verdicts, codes)
-        return Judged(verdicts, self._unjudged, self._mismatches, code, only, sets)
+        return Judged(verdicts, self._unjudged, self._mismatches, tuple(self._remarks), code, only, sets)
 
     def _judge(self, node: Node) -> None:
         try:
@@ -94,7 +97,8 @@ class Again:
             _refuse_damage(artifact.verify(folder))
             _refuse_other_numbers(made.metrics, recounted(node, folder, made))
         self._made[node.id] = made
-        reading = self._views(node, made) if self._bench.gates(node) else SILENT
+        reading = self._views(node, made)
+        self._remarks += reading.remarks
         return made.metrics, reading
 
     def _changed(self, node: Node, made: Manifest) -> str:

@@ -91,6 +91,8 @@ class Reading:
     """Metric → what edited views have for it."""
     unread: str = ""
     """Why a view cannot be judged by: no gate of the node passes then."""
+    remarks: tuple[str, ...] = ()
+    """Where edited views differ from the rows, a sentence each, whether a gate looks there or not."""
 
 
 SILENT = Reading()
