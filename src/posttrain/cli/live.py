@@ -177,6 +177,7 @@ def _verdict(record: Record) -> tuple[str, str] | None:
     if record["value"] in ("pass", "not_run"):
         return None
     warn = ", a warning" if record.get("severity") == "warn" else ""
+    warn += ", waived" if record.get("waived") else ""
     return "gate", f"{record['gate']}: {VERDICT_WORDS[record['value']]}{warn}: {record.get('reason', '')}"
 
 

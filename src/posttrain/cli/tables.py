@@ -162,12 +162,9 @@ def ended(view: View, finished: "Finished", page: Path) -> str:
 
 
 def resting(code: int, verdicts: Iterable[Verdict]) -> list[str]:
-    """That a pass rests on waivers, and on which."""
-    waived = rests_on(verdicts) if code == 0 else ()
-    if not waived:
-        return []
-    head = f"Exit code 0 rests on {wording.counted(len(waived), 'waiver')}:"
-    return [head, *(f"  {wording.line(one)}" for one in waived)]
+    """That a pass rests on waivers, and on which: a line, or none."""
+    waived = rests_on(verdicts) if code == 0 else ""
+    return [wording.line(f"Exit code 0 {waived}")] if waived else []
 
 
 def _failed(failure: "Failure") -> str:

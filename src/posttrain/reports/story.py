@@ -41,7 +41,7 @@ def outcome(view: View) -> Outcome:
     failed = next((node for node in view.nodes.values() if node.state == "failed" and node.failure), None)
     told = ending(view.exit_code, view.verdicts, f"{failed.id} failed: {failed.failure}" if failed else _trouble(view))
     if view.exit_code == 0 and view.lapsed:
-        says = f"It passed on waivers that no longer count: {view.lapsed[0]}. {AGAIN}"
+        says = f"Exit code 0 rested on a waiver that no longer counts: {view.lapsed[0]}. {AGAIN}"
         return Outcome("inconclusive", "A waiver has lapsed", wording.line(says), told.gates)
     return told
 
@@ -97,9 +97,9 @@ def _counted(verdicts: Sequence[Verdict], severity: str) -> str:
 
 
 def said(verdict: Verdict) -> str:
-    """A verdict in a word or three: never a pass where it is a waiver."""
-    waived = ", waived" if verdict.waived else ""
-    return f"{VERDICT_WORDS[verdict.value]}{waived}{' (warn)' if verdict.severity == 'warn' else ''}"
+    """A verdict in a word or three: `fail (warn)`, `fail (waived)`; never a pass where it is a waiver."""
+    marks = ["warn"] * (verdict.severity == "warn") + ["waived"] * bool(verdict.waived)
+    return VERDICT_WORDS[verdict.value] + (f" ({', '.join(marks)})" if marks else "")
 
 
 def why(verdict: Verdict) -> str:
@@ -107,10 +107,11 @@ def why(verdict: Verdict) -> str:
     return f"{verdict.reason}; {verdict.waived}" if verdict.waived else verdict.reason
 
 
-def rests_on(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
-    """The waivers that a pass rests on, each with its gate."""
-    waived = (v for v in verdicts if v.waived and v.severity == "stop")
-    return tuple(f"gate {v.gate} of {v.node} is {VERDICT_WORDS[v.value]}, {v.waived}" for v in waived)
+def rests_on(verdicts: Iterable[Verdict]) -> str:
+    """The waivers that a pass rests on, in a sentence; empty where it rests on none."""
+    stops = [v for v in verdicts if v.waived and v.severity == "stop"]
+    found = dict.fromkeys(f"{v.gate}, {v.waived}" for v in stops)
+    return f"rests on {wording.counted(len(found), 'waiver')}: {'; '.join(found)}." if found else ""
 
 
 def unsettled(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
