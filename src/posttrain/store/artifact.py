@@ -22,7 +22,7 @@ from posttrain.spec.knobs import Closed
 from posttrain.spec.stage import Artifact, ArtifactType
 from posttrain.store import damage
 from posttrain.store.fingerprint import Facts, canonical, fingerprint
-from posttrain.store.run import MANIFEST, at, locate
+from posttrain.store.run import MANIFEST, at, is_place, locate
 from posttrain.store.scan import GRAIN, STILL, FileEntry, Known, Stamp, digest, scan, stamp, sync_to_disk
 
 FORMAT = 1
@@ -69,7 +69,7 @@ def manifest(folder: Path) -> Manifest | None:
     """
     try:
         text = (folder / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     try:
         made = Manifest.model_validate_json(text)
@@ -164,8 +164,7 @@ def adopted(path: Path, expected: str | None = None) -> Artifact:
     UsageError where there is none or it is of no known type; Mismatch where its digest is not the one expected.
     """
     folder = locate(path)
-    made = manifest(folder) if _is_artifact(folder) else None
-    if made is None:
+    if not is_place(folder.resolve()) and not _is_artifact(folder):
         type, entries = _type(folder), scan(folder).entries
         found = Artifact(
             node=str(path),
@@ -175,7 +174,8 @@ def adopted(path: Path, expected: str | None = None) -> Artifact:
             files=tuple(e.name for e in entries),
         )
     else:
-        found = seen(folder, _whole(folder, damage.contents, node=str(path)), node=str(path), axes=made.axes)
+        made = _whole(folder, damage.contents, node=str(path))
+        found = seen(folder, made, node=str(path), axes=made.axes)
     if expected and found.digest != expected.removeprefix("sha256:"):
         raise Mismatch(
             f"its digest is {found.digest}, the recipe says {expected}.",
@@ -226,11 +226,12 @@ def _seal(made: Manifest) -> str:
 
 
 def _is_artifact(folder: Path) -> bool:
-    """Whether the folder's `manifest.json` is ours: other tools use that name too."""
+    """Whether the folder's `manifest.json` is ours, be it damaged: other tools use that name too."""
     try:
-        return b'"fingerprint"' in (folder / MANIFEST).read_bytes()
-    except OSError:
+        text = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
+    return sum(key in text for key in (b'"fingerprint"', b'"facts"', b'"seal"')) > 1
 
 
 def _type(folder: Path) -> ArtifactType:

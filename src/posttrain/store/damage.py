@@ -20,6 +20,8 @@ def outline(folder: Path, files: Sequence[FileEntry]) -> list[str]:
 def all_of(folder: Path, files: Sequence[FileEntry]) -> Iterator[str]:
     """What the outline shows, and files whose bytes are others."""
     found, added = _outline(folder, files)
+    if MANIFEST in found:
+        yield found[MANIFEST]
     for entry in files:
         if said := found.get(entry.name) or _content(folder, entry):
             yield said
@@ -55,7 +57,7 @@ def _outline(folder: Path, files: Sequence[FileEntry]) -> tuple[dict[str, str], 
         elif name not in above:
             added.append(f"{name} was added")
         elif not entry.is_dir(follow_symlinks=False):
-            added.append(f"{name} is no folder any more")
+            added.append(f"{name} is {'a link' if entry.is_symlink() else 'no folder'} and was a folder")
     found = {name: there.get(name, f"{name} is missing") for name in (MANIFEST, *sizes)}
     return {name: said for name, said in found.items() if said}, added
 

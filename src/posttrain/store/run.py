@@ -9,6 +9,7 @@ STORE/scratch/FINGERPRINT/{out,work,time.json,account.json,conditions.json}  cac
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -242,6 +243,11 @@ def newest(folder: Path) -> Path | None:
 def run_of(path: Path) -> Run | None:
     """The run that `RUN/NODE` lies in; None where the path names a folder of its own."""
     return next((at(folder) for folder in path.parents if at(folder).recipe.is_file()), None)
+
+
+def is_place(folder: Path) -> bool:
+    """Whether a folder lies where a store keeps artifacts."""
+    return folder.parent.name == "artifacts" and re.fullmatch("[0-9a-f]{64}", folder.name) is not None
 
 
 def neighbour(artifact: Path, fingerprint: str) -> Path:
