@@ -1,7 +1,7 @@
 """Planted defects of the kind prepare: an exam problem in training, a corrupted gold, a problem on two sides."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from posttrain.data.records import Problem
 
 
-def _into_train(folder: Path, side: str, change: "Callable[[Problem], Problem]") -> None:
-    """Write the first problem of another side, changed, at the end of the training side."""
+def _into_train(folder: Path, sides: Sequence[str], change: "Callable[[Problem], Problem]") -> None:
+    """Write the first problem of the first other side that has one, changed, at the end of the training side."""
     from posttrain.data import rows
     from posttrain.data.records import Problem
 
-    first = rows.read_all(folder / f"{side}.jsonl", Problem)[0]
+    first = next(problem for side in sides for problem in rows.read(folder / f"{side}.jsonl", Problem))
     train = rows.read_all(folder / "train.jsonl", Problem)
     rows.write(folder / "train.jsonl", [*train, change(first)])
 
@@ -30,11 +30,11 @@ def _as_it_is(problem: "Problem") -> "Problem":
 
 
 def _exam_problem(folder: Path) -> None:
-    _into_train(folder, "test", _in_other_dress)
+    _into_train(folder, ("test",), _in_other_dress)
 
 
 def _two_sides(folder: Path) -> None:
-    _into_train(folder, "probe", _as_it_is)
+    _into_train(folder, ("probe", "val"), _as_it_is)
 
 
 def _gold(folder: Path) -> None:
@@ -51,5 +51,5 @@ PLANTED = (
     Planted("prepare", "golds", "one gold corrupted", Change(after=_gold)),
 )
 MISMATCHES = (
-    Mismatched("prepare", "two_sides", "one probe problem copied into train", Change(after=_two_sides), "two sides"),
+    Mismatched("prepare", "two_sides", "a probe problem copied into train", Change(after=_two_sides), "two sides"),
 )

@@ -1,0 +1,150 @@
+"""Every gate has a planted defect that it alone must see; the command that shows it is not fooled."""
+
+import json
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from cli.door import posttrain as door
+from posttrain import stages
+from posttrain.engine.expand import expand
+from posttrain.spec.load import load, shipped
+from posttrain.trials.planted import Change, Mismatched, Planted, Replaced, every, standing
+
+RECIPES = files("posttrain") / "recipes"
+
+
+def profiles(recipe: str) -> list[str]:
+    return [*tomllib.loads((RECIPES / f"{recipe}.toml").read_text()).get("profile", {})]
+
+
+def gates_of_kinds() -> set[tuple[str, str]]:
+    """Every gate that a kind brings, whatever its knobs and roles."""
+    found = set()
+    for name in stages.names():
+        kind = stages.kind(name)
+        for roles in (frozenset(), frozenset(kind.roles)):
+            found |= {(name, gate) for gate in kind.gates(kind.knobs.model_construct(), roles)}
+    return found
+
+
+def gates_of_recipes() -> set[tuple[str, str]]:
+    """Every gate of every shipped recipe under every profile, those that are off or warn among them."""
+    graphs = [expand(load(name, kinds=stages, profiles=[p]), stages) for name in shipped() for p in profiles(name)]
+    return {(node.kind.name, gate) for graph in graphs for node in graph.nodes.values() for gate in node.gates}
+
+
+def test_the_list_of_gates_is_the_list_of_defects():
+    """A gate without a planted defect, or a defect whose gate is gone, fails here: add the one or take the other."""
+    gates = gates_of_kinds() | gates_of_recipes()
+    planted = {(defect.kind, defect.gate) for defect in every().values() if isinstance(defect, Planted)}
+    assert gates - planted == set(), "gates without a planted defect"
+    assert planted - gates == set(), "planted defects without a gate"
+    assert {("sft", "masks"), ("rl", "anchored"), ("compare", "kept")} <= gates
+
+
+def test_every_mismatch_of_the_specification_is_planted():
+    found = {(defect.kind, defect.gate) for defect in every().values() if isinstance(defect, Mismatched)}
+    assert found == {
+        ("prepare", "two_sides"),
+        ("fuse", "tokenizer"),
+        ("fuse", "shape"),
+        ("fuse", "digest"),
+        ("compare", "items"),
+    }
+
+
+def test_each_defect_plants_something():
+    for name, defect in every().items():
+        assert defect.change != Change(), name
+        assert name.startswith(f"{defect.kind}.{defect.gate}")
+
+
+def test_what_stands_for_another_is_put_back():
+    before = json.dumps
+    with pytest.raises(KeyError), standing(Replaced("json", "dumps", lambda honest: lambda _: honest("other"))):
+        assert json.dumps("this") == '"other"'
+        raise KeyError
+    assert json.dumps is before
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory) -> Path:
+    """A folder that trials share: what one of them made honestly, the next finds there."""
+    return tmp_path_factory.mktemp("mutants")
+
+
+def tried(ground: Path, gate: str, *sets: str) -> tuple[int, dict]:
+    """One gate tried again with changed keys: exit code and what became of its only defect."""
+    given = [word for key in sets for word in ("--set", key)]
+    said = door("mutants", "spectrum", "--run", ground / "m", "--json", "--only", gate, *given)
+    (trial,) = json.loads(said.out)["trials"]
+    return said.code, trial
+
+
+def test_every_gate_of_spectrum_sees_its_defect_and_nothing_else_moves(tmp_path):
+    """S-E1: `mutants spectrum`: each gate passes honestly and fails with its defect, its neighbours stay."""
+    said = door("mutants", "spectrum", "--run", tmp_path / "m", "--json")
+    told = json.loads(said.out)
+    lines = [f"{t['gate']} of {t['node']} ({t['defect']}): {t['outcome']}. {t['why']}" for t in told["trials"]]
+    assert [line for line, t in zip(lines, told["trials"], strict=True) if t["outcome"] != "caught"] == []
+    assert (said.code, told["code"]) == (0, 0)
+    held = {(t["kind"], t["gate"]) for t in told["trials"]}
+    assert held == {(defect.kind, defect.gate) for defect in every().values()}
+    assert {(t["honest"], t["planted"]) for t in told["trials"]} == {("pass", "fail"), ("", "exit 6")}
+
+
+def test_a_gate_that_cannot_fail_is_told(ground):
+    code, trial = tried(ground, "rows_kept", "stage.specialist.gate.rows_kept.at_least=-1000")
+    assert (code, trial["outcome"]) == (1, "missed")
+    assert (trial["honest"], trial["planted"]) == ("pass", "pass")
+
+
+def test_a_gate_that_fails_honestly_proves_nothing(ground):
+    code, trial = tried(ground, "golds", "stage.prepare.gate.golds.equals=1")
+    assert (code, trial["outcome"]) == (3, "inconclusive")
+    assert (trial["honest"], "does not pass honestly" in trial["why"]) == ("fail", True)
+
+
+def test_a_defect_that_fells_two_gates_is_told(ground):
+    code, trial = tried(ground, "golds", "stage.prepare.gate.overlap.metric=bad_golds")
+    assert (code, trial["outcome"]) == (1, "more")
+    assert (trial["planted"], trial["moved"]) == ("fail", ["overlap: pass → fail"])
+
+
+def test_a_gate_of_ones_own_needs_a_defect(ground):
+    own = [f"stage.specialist.gate.small.{key}" for key in ("metric=loss", "at_most=100")]
+    code, trial = tried(ground, "small", *own)
+    assert (code, trial["outcome"], trial["why"]) == (3, "inconclusive", "nothing is planted against it")
+
+
+def test_a_ground_that_cannot_be_made_proves_nothing(ground):
+    code, trial = tried(ground, "loss_falls", "stage.specialist.max_seq_length=4")
+    assert (code, trial["outcome"]) == (3, "inconclusive")
+    assert "lacks specialist/algebra" in trial["why"]
+
+
+def test_a_gate_that_is_off_is_not_tried(ground):
+    said = door(
+        "mutants", "spectrum", "--run", ground / "m", "--set", "stage.fuse.gate.averaged.off=true", "--only", "averaged"
+    )
+    assert said.code == 2
+    assert "--only averaged: the recipe has no such gate" in said.err
+
+
+def test_the_table_names_gate_node_defect_and_both_verdicts(ground):
+    said = door("mutants", "spectrum", "--run", ground / "m", "--only", "golds")
+    assert said.code == 0, said.out + said.err
+    row = next(line.split() for line in said.out.splitlines() if "one gold corrupted" in line)
+    assert row == ["golds", "prepare/algebra", "one", "gold", "corrupted", "pass", "fail", "caught"]
+    assert "--set stage.specialist.steps=60" in said.out
+    assert "1 defect, 1 caught" in said.out
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("recipe", ["sft", "rl", "exam"])
+def test_every_gate_of_the_other_recipes_sees_its_defect(recipe, tmp_path):
+    said = door("mutants", recipe, "--run", tmp_path / "m")
+    assert said.code == 0, said.out
