@@ -10,13 +10,14 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from posttrain import stages
 from posttrain.engine import plan as planning
+from posttrain.engine.budget import Purse, warnings
 from posttrain.engine.capacity import Capacity
 from posttrain.engine.estimate import Foresight
 from posttrain.engine.expand import Graph, expand
@@ -99,6 +100,8 @@ class Planned:
     graph: Graph
     plan: Plan
     folder: Path
+    warnings: tuple[str, ...] = ()
+    """Where an estimate is above a cap of the budget."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,9 @@ def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
     recipe = load_recipe(asked, kinds=kinds)
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe, place)
-    return Planned(recipe, graph, planning.make(outlook, bench, Views(recipe, place)), place.folder)
+    made = planning.make(outlook, bench, Views(recipe, place))
+    expected = {id: (graph.nodes[id], decision.estimate) for id, decision in made.decisions.items()}
+    return Planned(recipe, graph, made, place.folder, warnings(recipe.budget, place, made.total, expected))
 
 
 def run(
@@ -144,27 +149,40 @@ def run(
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     with _driving(place):
         outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe, place)
-        views = Views(recipe, place)
+        views, purse = Views(recipe, place), Purse(place, recipe.budget)
         made = planning.make(outlook, bench, views)
         _refuse_left_out(made)
-        capacity = Capacity.of_machine((graph.nodes[id] for id in made.decisions), asked.jobs)
+        capacity = Capacity.of_machine(
+            (graph.nodes[id] for id, decision in made.decisions.items() if decision.action != "keep"), asked.jobs
+        )
         invocation = secrets.token_hex(4)
         tail = Tail(place.ledger, from_end=True)
         with contextlib.closing(Ledger(place.ledger, run=invocation)) as record:
             _begin(place, recipe, record, made, capacity)
             hands = executor or LocalExecutor(WORK, warm=WARM)
             drive = Drive(outlook, bench, made, views=views, executor=hands, ledger=record, capacity=capacity)
-            options: Mapping[str, str | bool] = {"invocation": invocation, "strict": recipe.strict}
-            return drive.go(options, lambda: _tell(tail, watch))
+            options = {"invocation": invocation, "strict": recipe.strict}
+            return drive.go(options, lambda: _tell(tail, watch), purse=purse)
 
 
 def work(
-    run: str, node: str, *, invocation: str = "", strict: bool = False, again: bool = False, kinds: Kinds = stages
+    run: str,
+    node: str,
+    *,
+    invocation: str = "",
+    strict: bool = False,
+    again: bool = False,
+    left_s: float | None = None,
+    kinds: Kinds = stages,
 ) -> dict[str, str]:
-    """Work one node of a run in this process; the fingerprint and digest of what it made."""
+    """Work one node of a run in this process; the fingerprint and digest of what it made.
+
+    `left_s`: seconds that are left of the run's hours.
+    """
     place = existing(Path(run))
-    graph = expand(load(place.recipe, kinds=kinds), kinds)
-    made = work_node(graph, node, place, Order(invocation, strict=strict, again=again))
+    recipe = load(place.recipe, kinds=kinds)
+    order = Order(invocation, strict=strict, again=again, budget=recipe.budget, left_s=left_s)
+    made = work_node(expand(recipe, kinds), node, place, order)
     return {"fingerprint": made.fingerprint, "digest": made.digest}
 
 
@@ -244,6 +262,8 @@ def _begin(place: Run, recipe: Recipe, record: Ledger, made: Plan, capacity: Cap
         environment=environment(Resources()),
     )
     record.write("plan", decisions=[_plain(asdict(one)) for one in made.decisions.values()], off=made.off)
+    for remark in capacity.remarks:
+        record.write("note", kind="capacity", text=remark, count=1)
 
 
 def _plain(value: Any) -> Any:
@@ -294,9 +314,9 @@ def waive(run: Path, waiver: Waiver, *, kinds: Kinds = stages) -> tuple[Verdict,
     place = existing(run)
     judged = _again(place, kinds, (), count=False).judge(only=(waiver.gate,))
     open_ = tuple(verdict for verdict in judged.verdicts if verdict.value != "pass")
-    if not open_:
-        passed = ", ".join(f"{verdict.gate} of {verdict.node}" for verdict in judged.verdicts)
-        raise UsageError(f"{passed} passes: what passes needs no waiver.", where=waiver.gate)
+    if judged.verdicts and not open_:
+        nodes = ", ".join(verdict.node for verdict in judged.verdicts)
+        raise UsageError(f"it passes ({nodes}), and what passes needs no waiver.", where=f"gate {waiver.gate}")
     with contextlib.closing(Ledger(place.ledger, run=secrets.token_hex(4))) as record:
         record.write("waived", **waiver.model_dump(mode="json"))
     return open_

@@ -1,13 +1,13 @@
 """Does what the plan says: nodes in order of what they need, several at a time, gates judged as stages are done."""
 
 import functools
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from posttrain.engine.budget import Purse
 from posttrain.engine.capacity import Capacity
 from posttrain.engine.expand import Node
 from posttrain.engine.judge import SILENT, Bench, Reading, exit_code, parents
@@ -23,6 +23,9 @@ from posttrain.store.ledger import Ledger
 
 Fate = Literal["ran", "kept", "failed", "blocked"]
 """What became of a node."""
+
+Options = Mapping[str, str | bool | float | None]
+"""What a node's work is told beside the run and the node: JSON."""
 
 BREATH = 0.2
 """Seconds between two looks at the clock while nothing ends."""
@@ -43,7 +46,7 @@ class Task:
     timeout: float | None
     args: tuple[str, ...]
     """What the work callable gets: the run's folder and the node."""
-    options: Mapping[str, str | bool] = field(default_factory=dict[str, "str | bool"])
+    options: Options = field(default_factory=dict[str, "str | bool | float | None"])
     resources: Resources = field(default_factory=Resources)
     """What it claims, and is held to."""
     attempt: int = 1
@@ -131,10 +134,15 @@ class Drive:
         self._running: set[str] = set()
         self._attempts: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._purse = Purse(self._run)
 
-    def go(self, options: Mapping[str, str | bool], tick: Callable[[], None]) -> Finished:
-        """Run until nothing is left; `options` reach every node's work, `tick` is called several times a second."""
+    def go(self, options: Options, tick: Callable[[], None], *, purse: Purse | None = None) -> Finished:
+        """Run until nothing is left; `options` reach every node's work, `tick` is called several times a second.
+
+        `purse` holds the run's caps: when one is reached, what runs ends and nothing more is started.
+        """
         started = time.monotonic()
+        self._purse = purse or self._purse
         if any(decision.action == "run" for decision in self._decisions.values()):
             self._executor.prepare()
         interrupted = False
@@ -153,7 +161,7 @@ class Drive:
         tick()
         return finished
 
-    def _advance(self, options: Mapping[str, str | bool]) -> bool:
+    def _advance(self, options: Options) -> bool:
         """Settle and start whatever can be; whether anything runs or waits for its next attempt."""
         for id, node in self._nodes.items():
             if id not in self._fates and id not in self._running:
@@ -162,7 +170,7 @@ class Drive:
         assert self._running or self._not_before or not pending, f"nothing runs and {pending} wait"
         return bool(pending)
 
-    def _look(self, node: Node, options: Mapping[str, str | bool]) -> None:
+    def _look(self, node: Node, options: Options) -> None:
         """Keep, start or block a node, if what it depends on is done."""
         above = [self._fates.get(id) for id in parents(node)]
         if "failed" in above or "blocked" in above:
@@ -171,7 +179,7 @@ class Drive:
         elif None not in above:
             self._reach(node, options)
 
-    def _reach(self, node: Node, options: Mapping[str, str | bool]) -> None:
+    def _reach(self, node: Node, options: Options) -> None:
         if node.id not in self._reached:
             self._reached.add(node.id)
             self._decisions[node.id] = self._outlook.decide(node)
@@ -182,6 +190,8 @@ class Drive:
             self._damaged(node, decision)
         else:
             refusal = self._bench.may_run(node)
+            if refusal == "":
+                refusal = self._purse.refusal()
             if refusal:
                 self._block(node, refusal)
             elif refusal == "" and self._fits(node):
@@ -191,8 +201,11 @@ class Drive:
         rested = self._not_before.get(node.id, 0) <= time.monotonic()
         return rested and self._capacity.fits(node, (self._nodes[id] for id in self._running))
 
-    def _start(self, node: Node, decision: Decision, options: Mapping[str, str | bool]) -> None:
+    def _start(self, node: Node, decision: Decision, options: Options) -> None:
         self._not_before.pop(node.id, None)
+        if over := self._purse.over(node, decision.fingerprint):
+            self._fail(node, over)
+            return
         self._attempts[node.id] = attempt = self._attempts.get(node.id, 0) + 1
         log = self._run.log(node.id)
         self._ledger.write(
@@ -207,9 +220,9 @@ class Drive:
         task = Task(
             node.id,
             log,
-            node.timeout,
+            self._purse.timeout(node, decision.fingerprint),
             (str(self._run.folder), node.id),
-            {**options, "again": again},
+            {**options, "again": again, "left_s": self._purse.left_s},
             resources=node.resources,
             attempt=attempt,
             tell=functools.partial(self._ledger.write, node=node.id),
@@ -227,7 +240,7 @@ class Drive:
         if made is not None:
             self._finish(node, made)
         elif error is not None:
-            self._fail(node, error)
+            self._fail(node, self._purse.judged(node, error))
 
     def _finish(self, node: Node, made: Manifest) -> None:
         self._outlook.settle(node.id, made)
@@ -290,6 +303,8 @@ class Drive:
         except Mismatch as mismatch:
             self._fail(node, mismatch)
         else:
+            for remark in reading.remarks:
+                self._ledger.write("note", node=node.id, kind="view", text=remark, count=1)
             self._judge(node, made.metrics, reading)
 
     def _judge(self, node: Node, metrics: Metrics | str, reading: Reading = SILENT) -> None:
@@ -307,6 +322,9 @@ class Drive:
         self._failures.setdefault("", Failure("", Interrupted("the run was interrupted."), self._run.ledger))
 
     def _finished(self, wall_s: float) -> Finished:
+        undone = [id for id in self._nodes if self._fates.get(id) not in ("ran", "kept")]
+        if stopped := self._purse.end(undone, len(self._nodes)):
+            self._failures.setdefault("", Failure("", stopped, self._run.ledger))
         failures = tuple(self._failures.values())
         codes = [failure.error.code for failure in failures]
         codes += [INCONCLUSIVE for fate in self._fates.values() if fate == "blocked"]
@@ -319,6 +337,6 @@ class Drive:
             decisions=self._decisions,
             verdicts=self._bench.verdicts,
             failures=failures,
-            resume=f"posttrain run {shlex.quote(str(self._run.recipe))}",
+            resume=self._purse.resume(),
             wall_s=wall_s,
         )
