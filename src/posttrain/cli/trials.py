@@ -93,7 +93,7 @@ def mutants(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Plant every known defect: each must fail exactly its own gate, which passes without it."""
+    """Plant every defect: only its own gate may fail."""
     import json
 
     from posttrain.api import Asked
