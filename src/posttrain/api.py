@@ -43,7 +43,7 @@ from posttrain.store import artifact, ledger, lock
 from posttrain.store import verify as verification
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger, Record, Tail
-from posttrain.store.run import Run, existing, locate, wanted
+from posttrain.store.run import Run, existing, locate, put, wanted
 
 WORK = "posttrain.api:work"
 """What executors call, in a process of its own for every node."""
@@ -247,9 +247,7 @@ def _begin(place: Run, recipe: Recipe, record: Ledger, made: Plan, capacity: Cap
     """Leave on record what is about to happen."""
     place.remember_store()
     place.tidy()
-    fresh = place.recipe.with_suffix(".new")
-    fresh.write_text(json.dumps(recipe.resolved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.replace(place.recipe)
+    put(place.recipe, json.dumps(recipe.resolved, indent=1, ensure_ascii=False) + "\n")
     record.write(
         "run_started",
         recipe=recipe.name,

@@ -9,7 +9,7 @@ from posttrain.reports.learning import learning
 from posttrain.reports.story import outcome
 from posttrain.reports.view import View
 from posttrain.spec.errors import UsageError
-from posttrain.store.run import at
+from posttrain.store.run import at, put
 
 SUFFIXES = (".html", ".md", ".json")
 """The forms a report has."""
@@ -23,10 +23,7 @@ def write(view: View, out: Path | None = None) -> Path:
             f'a report is {", ".join(SUFFIXES)}, not "{target.suffix}".', where=str(target), remedy="Change the suffix."
         )
     text = text_of(view, target.suffix)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f".{target.name}.new")
-    fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
-    fresh.replace(target)
+    put(target, text)
     return target
 
 

@@ -47,8 +47,12 @@ class Lock:
                 break
             os.close(file)
         us = Holder(os.getpid(), socket.gethostname(), round(time.time(), 3))
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(asdict(us)).encode(), 0)
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps(asdict(us)).encode(), 0)
+        except OSError as error:
+            os.close(file)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         self._file = file
         return None
 

@@ -250,6 +250,17 @@ def is_place(folder: Path) -> bool:
     return folder.parent.name == "artifacts" and re.fullmatch("[0-9a-f]{64}", folder.name) is not None
 
 
+def put(path: Path, text: str) -> None:
+    """Write a file whole or leave what is there; OSError names the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
+        fresh.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def neighbour(artifact: Path, fingerprint: str) -> Path:
     """Another artifact of the store that an artifact's folder lies in."""
     return artifact.parent / fingerprint

@@ -24,10 +24,7 @@ class Clock:
         """Keep the count, at most once a second."""
         if time.monotonic() - self._saved >= SAVED:
             self._saved = time.monotonic()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._path.with_suffix(".new")
-            fresh.write_text(json.dumps(self.total()))
-            fresh.replace(self._path)
+            put(self._path, json.dumps(self.total()))
 
     def total(self) -> dict[str, Any]:
         """Seconds, bytes at the peak, and attempts."""
