@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from posttrain.store.run import put
+
 SAVED = 1.0
 """Seconds between two records of the time spent: what a kill may lose of the count."""
 
