@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posttrain.engine import machine
 from posttrain.engine.run import Ended, Task
 from posttrain.spec.errors import BY_CODE, StageFailed, Stop
 
-ONE_THREAD = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON")
-"""Libraries that count threads by `NAME_NUM_THREADS`: one each, until a node says how many it may use."""
 CLOSING = 10.0
 """Seconds that the worker has to be gone after its socket is closed."""
 
@@ -155,10 +154,10 @@ def _received(channel: socket.socket) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with one thread, and with the folders that we can import from and a fresh interpreter could not."""
+    """Ours, with one thread until a node says how many, and folders that a fresh interpreter would not import from."""
     usual = (sys.prefix, sys.base_prefix)
     folders = [path for path in sys.path if path and not path.startswith(usual)]
-    threads = {f"{library}_NUM_THREADS": "1" for library in ONE_THREAD}
+    threads = dict.fromkeys(machine.THREADS, "1")
     return {**os.environ, **threads, **({"PYTHONPATH": os.pathsep.join(folders)} if folders else {})}
 
 

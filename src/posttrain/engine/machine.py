@@ -10,6 +10,8 @@ GROUPS = Path("/sys/fs/cgroup")
 """Where Linux keeps control groups."""
 
 OWN_GROUP = Path("/proc/self/cgroup")
+THREADS = tuple(f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON"))
+"""Variables by which libraries are told how many threads they may use."""
 NVIDIA = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/nvhost-gpu")
 """Device files that stand for a GPU torch could use."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain.engine import environment
+from posttrain.engine import environment, machine
 from posttrain.engine.expand import Graph, Node
 from posttrain.engine.judge import inputs
 from posttrain.engine.plan import facts, own_folders
@@ -149,8 +149,7 @@ def _finite(metric: Metric) -> Metric:
 
 def _use_threads(cpus: int) -> None:
     """Let torch and what it calls use so many cores; torch is told only where it is loaded already."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(cpus)
+    os.environ.update(dict.fromkeys(machine.THREADS, str(cpus)))
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(cpus)
