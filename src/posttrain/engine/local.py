@@ -75,6 +75,7 @@ class LocalExecutor:
             "attempt": task.attempt,
             "cpus": task.resources.cpus,
             "memory": task.resources.memory,
+            "inside": not machine.accelerator(task.resources.device),  # a driver reserves address space it never uses
         }
         patience = self._patience
         terms = {

@@ -78,7 +78,7 @@ class Watch:
 
     def begin(self) -> None:
         """A command was started."""
-        self._spawned = time.time()
+        self._spawned = time.monotonic()
         self._seen, self.marks = {}, {}
 
     def look(self) -> None:
@@ -90,7 +90,7 @@ class Watch:
             elif record["event"] in ("node_finished", "node_kept", "node_blocked", "node_failed"):
                 self.marks.pop(node, None)
                 self.done |= {node}
-        now = time.time()
+        now = time.monotonic()
         for node in self.at_work():
             self._seen.setdefault(node, now)
 
@@ -101,10 +101,10 @@ class Watch:
     def due(self, aim: Aim, targets: Targets) -> bool:
         """Whether it is time."""
         if aim.moment == "planning" and not self._seen:
-            return time.time() - self._spawned >= aim.share * targets.begins
+            return time.monotonic() - self._spawned >= aim.share * targets.begins
         if aim.node not in self._seen or aim.node not in self.marks:
             return False
-        whole, gone = targets.seconds[aim.node], time.time() - self._seen[aim.node]
+        whole, gone = targets.seconds[aim.node], time.monotonic() - self._seen[aim.node]
         mark = self.marks[aim.node]
         if aim.moment == "commit":
             return self._commits(mark)

@@ -34,6 +34,8 @@ class Order:
     attempt: int
     cpus: int
     memory: int | None
+    inside: bool
+    """Whether the limit on memory is set inside the process too."""
 
 
 def work(order: Order, pipe: int, parent: int) -> None:
@@ -42,7 +44,7 @@ def work(order: Order, pipe: int, parent: int) -> None:
         _become_node(order, parent)
         module, _, name = order.work.partition(":")
         called = cast("Callable[..., object]", getattr(importlib.import_module(module), name))
-        if order.memory is not None:
+        if order.memory is not None and order.inside:
             shortage.cap(order.memory, order.cpus)
         telling.value = called(*order.args, **order.options)
 

@@ -31,7 +31,7 @@ def cap(limit: int, cpus: int) -> None:
     """Refuse this process private memory beyond a limit, so that an allocation fails where it is made (Linux).
 
     What the fork resides in already counts; address space counts whether it is touched or not, but for the stacks of
-    threads.
+    threads. Not for a process that drives an accelerator: drivers reserve far more address space than they use.
     """
     status = _status()
     if "VmData" not in status:
