@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from posttrain.store.lock import Holder, Lock, waiting
 
 HOLDER = """
@@ -68,3 +70,13 @@ def test_waiting_tells_each_holder_once_and_then_enters(tmp_path: Path) -> None:
         assert [holder.pid for holder in seen] == [process.pid]
         assert Lock(path).take() is not None, "it is ours"
     assert Lock(path).take() is None
+
+
+def test_a_lock_that_cannot_be_written_is_not_held(tmp_path: Path) -> None:
+    """A full disk: the error names the lock, and the next one may take it."""
+    path = tmp_path / "lock"
+    path.symlink_to("/dev/full")
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left") as error:
+            Lock(path).take()
+        assert error.value.filename == str(path)

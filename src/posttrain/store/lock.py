@@ -48,8 +48,9 @@ class Lock:
             os.close(file)
         us = Holder(os.getpid(), socket.gethostname(), round(time.time(), 3))
         try:
-            os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(asdict(us)).encode(), 0)
+            told = json.dumps(asdict(us)).encode()
+            os.pwrite(file, told, 0)
+            os.ftruncate(file, len(told))
         except OSError as error:
             os.close(file)
             raise OSError(error.errno, error.strerror, str(self._path)) from error
