@@ -16,7 +16,7 @@ from posttrain.engine.run import Ended, Finished, Task
 from posttrain.spec.errors import BudgetReached, Mismatch, MissingNeed, StageFailed, Stop, UsageError
 from posttrain.spec.gate import Gate, Metric
 from posttrain.spec.knobs import File, Knobs
-from posttrain.spec.stage import Artifact, Estimate, Kind, Outcome, Role
+from posttrain.spec.stage import Artifact, Estimate, Kind, Kinds, Outcome, Role
 
 ERRORS: Mapping[str, type[Stop]] = {
     "usage": UsageError,
@@ -58,7 +58,12 @@ def toy(ctx: Any) -> Outcome:
     read = [part.file("out.json").read_text() for part in parts]
     said = [knobs.text, knobs.domain, knobs.k, ctx.seed, steps, rules, read]
     (ctx.out / "out.json").write_text(json.dumps(["constant"] if knobs.constant else said))
-    return Outcome({"score": Metric(knobs.score, n=10), "steps": Metric(knobs.steps)}, {"rate": 3.5})
+    return Outcome(counted(knobs), {"rate": 3.5})
+
+
+def counted(knobs: Make) -> dict[str, Metric]:
+    """The metrics of a toy; its rows are its knobs."""
+    return {"score": Metric(knobs.score, n=10), "steps": Metric(knobs.steps)}
 
 
 def _count(ctx: Any, knobs: Make) -> list[int]:
@@ -111,7 +116,7 @@ def toy_kind(name: str, roles: Mapping[str, Role], *, version: int = 1) -> Kind:
         gates=lambda knobs, given: gates,
         estimate=lambda knobs, inputs: Estimate(seconds=float(knobs.k), tokens=10),
         run=toy,
-        measure=lambda artifact, knobs: artifact.metrics,
+        measure=lambda artifact, knobs: counted(knobs),
         says="A toy.",
         check=refuse,
     )
@@ -153,7 +158,8 @@ def forked() -> LocalExecutor:
 class Inline:
     """An executor that works every task at once, in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Kinds | None = None) -> None:
+        self._kinds = kinds or TOYS
         self.started: list[str] = []
         self.prepared = 0
         self._ended: list[Ended] = []
@@ -164,7 +170,7 @@ class Inline:
     def start(self, task: Task) -> None:
         self.started.append(task.node)
         try:
-            value = work(*task.args, **task.options)
+            value = api.work(*task.args, **task.options, kinds=self._kinds)
         except Stop as error:
             self._ended.append(Ended(task.node, error))
         else:
@@ -216,8 +222,8 @@ class Bed:
 
     def run(self, *sets: str, **more: Any) -> tuple[Finished, list[str]]:
         """Run inline; what was worked, in order."""
-        hands = Inline()
         kinds = more.pop("kinds", TOYS)
+        hands = Inline(kinds)
         return api.run(self.asked(*sets, **more), kinds=kinds, executor=hands), hands.started
 
     def actions(self, *sets: str, **more: Any) -> dict[str, tuple[str, str]]:

@@ -112,7 +112,7 @@ def weigh(gate: Gate, metric: Metric | None, reading: Reading) -> tuple[Metric |
         found, said = decide(gate, _whole(claim.metric, metric))
         place, least = _WORST.index(found), _WORST.index(worst[1])
         if place < least or (place == least and _goodness(gate, claim.metric) <= _goodness(gate, worst[0])):
-            said = f"{said} ({claim.by} {told(claim.metric)}, the rows give {told(metric)})"
+            said = f"{said}; {claim.by} {told(claim.metric)}, the rows give {told(metric)}"
             worst = (claim.metric, found, said)
     if reading.unread and worst[1] == "pass":
         return metric, "inconclusive", reading.unread
