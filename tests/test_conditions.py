@@ -91,7 +91,7 @@ def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_read_only(tmp_path: Path) -> None:
-    """S-A8: the run's folder can be written, the store elsewhere cannot: what is made is kept, what is not is exit 4."""
+    """S-A8: the run's folder can be written, the store elsewhere cannot: what is made is kept, the rest is exit 4."""
     store = f"{PYTHON} run small.toml --run ../run --store store"
     lines = [f"{store} --until prepare", "mount -o remount,ro disk ../disk", f"{store} --until prepare", store]
     first, _, kept, refused, _, again = script(tmp_path, *lines, "mount -o remount,rw disk ../disk", store)
