@@ -164,9 +164,9 @@ def test_a_hang_is_reported_while_it_lasts(hands: Make) -> None:
         one.executor.wait(0.1)
     (note,) = [told for event, told in one.events if event == "note"]
     assert note["kind"] == "hang"
-    assert "written nothing and used no processor" in note["text"]
+    assert note["text"].startswith("hangs? Quiet for 1 s (nothing written, no processor used): it stands in ")
     assert "engine/hard_work.py:" in note["text"]
-    assert " quiet" in note["text"]
+    assert " quiet; it has the child " in note["text"]
     assert "(sleep 600)" in note["text"]
 
 

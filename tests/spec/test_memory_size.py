@@ -11,7 +11,15 @@ from posttrain.spec.knobs import Resources
     [("2GiB", 2 << 30), ("512MiB", 512 << 20), ("1.5 gib", 3 << 29), ("4096", 4096), (4096, 4096), (None, None)],
 )
 def test_a_size_is_bytes(written: object, size: int | None) -> None:
-    assert Resources.model_validate({"memory": written}).memory == size
+    made = Resources.model_validate({"memory": written})
+    assert made.memory == size
+    assert Resources.model_validate(made.model_dump(mode="json")) == made
+
+
+def test_a_size_is_recorded_as_it_is_read_best() -> None:
+    sizes = [2 << 30, 3 << 29, 512 << 20, 1001, None]
+    told = [Resources(memory=size).model_dump(mode="json")["memory"] for size in sizes]
+    assert told == ["2GiB", "1536MiB", "512MiB", "1001B", None]
 
 
 @pytest.mark.parametrize("written", ["2GB", "lots", "", "-1GiB", "0GiB", 0, 1.5, True])

@@ -128,7 +128,8 @@ def told_of(record: Record, width: int = 0) -> str:
     word, text = told
     about = f"{wording.line(node):{width}}  " if node else ""
     shown = wording.line(text)
-    return f"{word:8}{about}{shown if len(shown) <= WIDEST else shown[: WIDEST - 1] + '…'}".rstrip()
+    whole = len(shown) <= WIDEST or record.get("kind") == "hang"  # where a node stands is told to the end
+    return f"{word:8}{about}{shown if whole else shown[: WIDEST - 1] + '…'}".rstrip()
 
 
 def reached(record: Record) -> str:

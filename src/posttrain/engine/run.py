@@ -33,6 +33,11 @@ SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second attempt at a node, doubled before each further one, and the most that they become."""
 
 
+def rest(attempt: int) -> float:
+    """Seconds between the failure of an attempt and the next one."""
+    return min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(attempt - 1, 30))
+
+
 def _unheard(event: str, **fields: object) -> None:
     """Hears of what happens to a task, and keeps it to itself."""
 
@@ -271,7 +276,7 @@ class Drive:
             again=again,
         )
         if again:
-            self._not_before[node.id] = time.monotonic() + min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** (attempt - 1))
+            self._not_before[node.id] = time.monotonic() + rest(attempt)
             return
         self._fates[node.id] = "failed"
         self._failures[node.id] = Failure(node.id, error, log)

@@ -9,7 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PositiveInt,
+)
 
 
 class Closed(BaseModel):
@@ -145,6 +154,14 @@ def _memory(value: Any) -> Any:
     return int(Decimal(parts[1]) * _UNITS[unit])
 
 
+def _as_written(size: int | None) -> str | None:
+    """Bytes in the largest unit that divides them: `2GiB`."""
+    if size is None:
+        return None
+    unit, factor = next((unit, factor) for unit, factor in reversed(_UNITS.items()) if size % factor == 0)
+    return f"{size // factor}{unit}"
+
+
 class Resources(Closed):
     """Where and how fast a node runs. Recorded, never part of a fingerprint; the only place for `auto`."""
 
@@ -152,7 +169,9 @@ class Resources(Closed):
     """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
     cpus: PositiveInt = 1
     """Cores a node claims; torch uses that many threads."""
-    memory: Annotated[PositiveInt | None, BeforeValidator(_memory)] = None
+    memory: Annotated[PositiveInt | None, BeforeValidator(_memory), PlainSerializer(_as_written, when_used="json")] = (
+        None
+    )
     """Memory a node claims, and the most that its processes may hold together: `"2GiB"`, `"512MiB"`, or bytes; none: no
     limit, and nothing is claimed."""
     compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

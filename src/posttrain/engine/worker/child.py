@@ -29,7 +29,7 @@ class Order:
     work: str
     """The callable, `module:name`."""
     args: tuple[str, ...]
-    options: Mapping[str, str | bool]
+    options: Mapping[str, object]
     log: str
     attempt: int
     cpus: int

@@ -165,7 +165,7 @@ class Watch:
         return []
 
     def _hangs(self, now: float, standing: str, children: str) -> str:
-        quiet = f"for {now - self._seen.active:.0f} s it has written nothing and used no processor"
+        quiet = f"hangs? Quiet for {now - self._seen.active:.0f} s (nothing written, no processor used)"
         said = f": it stands in {standing}" if standing else ": it does not say where it stands"
         return f"{quiet}{said}{f'; it has the {children}' if children else ''}"
 
