@@ -1,7 +1,7 @@
 """Where the next kill goes and when: seen from outside, in the ledger and the scratch folders of a run."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -9,6 +9,7 @@ from typing import Literal
 
 from posttrain.store.ledger import Tail
 from posttrain.store.run import MANIFEST, Run
+from posttrain.trials import processes
 
 Moment = Literal["planning", "beginning", "work", "saving", "commit"]
 
@@ -20,6 +21,9 @@ PLANNING = 0.08
 
 LAST = 0.9
 """Share of a node's time after which no kill is aimed: it may be quicker than it was."""
+
+LESS = 0.6
+"""How much of a node's time is taken to be left after each kill."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,20 @@ class Targets:
         for kind in {self.kinds[node] for node in nodes}:
             self.hits[kind] = self.hits.get(kind, 0) + 1
 
-    def next(self, done: frozenset[str], draw: Random) -> Aim | None:
-        """The first open node of the kind that was hit least; None where such kinds have nothing left to do here."""
+    def next(self, done: frozenset[str], hit: Sequence[str], draw: Random) -> Aim | None:
+        """The first open node of the kind that was hit least; None where such kinds have nothing left to do here.
+
+        `hit` names the nodes that this run was hit at: each time less of their work is left.
+        """
         turn = {kind: self.hits.get(kind, 0) // self.together for kind in self.kinds.values()}
         least = min(turn.values())
         node = next((node for node, kind in self.kinds.items() if node not in done and turn[kind] == least), None)
         if node is None:
             return None
         (moment,) = draw.choices(list(MOMENTS), weights=list(MOMENTS.values()))
-        return Aim(node, "planning" if draw.random() < PLANNING else moment, LAST * draw.random())
+        return Aim(
+            node, "planning" if draw.random() < PLANNING else moment, LAST * draw.random() * LESS ** hit.count(node)
+        )
 
 
 class Watch:
@@ -69,17 +78,21 @@ class Watch:
     def __init__(self, run: Run) -> None:
         """Read the ledger from its start."""
         self.run, self._tail = run, Tail(run.ledger)
-        self._spawned = 0.0
+        self._began, self._root = 0.0, 0
+        self._since = 0.0
+        """Files that were changed since are this command's work: by the clock of the file system, as their times are."""
+        self.pids: frozenset[int] = frozenset()
+        """The processes of the command, as they were when the newest node began."""
         self._seen: dict[str, float] = {}
         self.marks: dict[str, str] = {}
         """Node → fingerprint, of the nodes that were started and have not ended."""
         self.done: frozenset[str] = frozenset()
         """Nodes that need no more work."""
 
-    def begin(self) -> None:
-        """A command was started."""
-        self._spawned = time.monotonic()
-        self._seen, self.marks = {}, {}
+    def begin(self, root: int, since: float) -> None:
+        """A command was started, as the process `root`; `since`: when, by the clock of the file system."""
+        self._began, self._since, self._root = time.monotonic(), since, root
+        self._seen, self.marks, self.pids = {}, {}, frozenset()
 
     def look(self) -> None:
         """Read what is new."""
@@ -92,7 +105,9 @@ class Watch:
                 self.done |= {node}
         now = time.monotonic()
         for node in self.at_work():
-            self._seen.setdefault(node, now)
+            if node not in self._seen:
+                self._seen[node] = now
+                self.pids = frozenset(processes.family(self._root))
 
     def at_work(self) -> tuple[str, ...]:
         """The nodes whose stage runs, or whose artifact is being committed."""
@@ -101,7 +116,7 @@ class Watch:
     def due(self, aim: Aim, targets: Targets) -> bool:
         """Whether it is time."""
         if aim.moment == "planning" and not self._seen:
-            return time.monotonic() - self._spawned >= aim.share * targets.begins
+            return time.monotonic() - self._began >= aim.share * targets.begins
         if aim.node not in self._seen or aim.node not in self.marks:
             return False
         whole, gone = targets.seconds[aim.node], time.monotonic() - self._seen[aim.node]
@@ -117,12 +132,12 @@ class Watch:
         return any(path.is_file() for path in _below(self.run.store.work(mark)))
 
     def _works(self, mark: str) -> bool:
-        return _changed(self.run.store.out(mark)) >= self._spawned or self._commits(mark)
+        return _changed(self.run.store.out(mark)) >= self._since or self._commits(mark)
 
     def _commits(self, mark: str) -> bool:
         made = self.run.store.artifact(mark)
         written = max(_changed(self.run.store.out(mark) / MANIFEST), _changed(made / MANIFEST))
-        return written >= self._spawned
+        return written >= self._since
 
     def _saves(self, mark: str) -> bool:
         scratch = self.run.store.scratch(mark)

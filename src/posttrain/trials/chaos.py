@@ -114,19 +114,22 @@ class _Trial:
     kills: list[Kill] = field(default_factory=list[Kill])
     sessions: set[int] = field(default_factory=set[int])
 
-    def start(self, run: Run) -> "subprocess.Popen[bytes]":
-        """Give the command."""
+    def start(self, run: Run, watch: Watch) -> "subprocess.Popen[bytes]":
+        """Give the command, and let `watch` begin."""
         words = [*self.asked.command, *self.asked.words, "--run", str(run.folder)]
-        with run.folder.with_suffix(".txt").open("ab") as log:
+        told = run.folder.with_suffix(".txt")
+        told.touch()
+        since = told.stat().st_ctime
+        with told.open("ab") as log:
             process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
         self.sessions.add(process.pid)
+        watch.begin(process.pid, since)
         return process
 
     def undisturbed(self, run: Run) -> tuple[int, float]:
         """Run to the end: the exit code, and how long it took until the first node worked."""
         watch, began, begins = Watch(run), time.monotonic(), 0.0
-        watch.begin()
-        process = self.start(run)
+        process = self.start(run, watch)
         while process.poll() is None:
             watch.look()
             if not begins and watch.at_work():
@@ -139,15 +142,15 @@ class _Trial:
         """Kill and give the same command again, until it ends or the kills are used up; its exit code in the end."""
         watch = Watch(run)
         while len(self.kills) < self.asked.kills:
-            watch.begin()
-            process, began = self.start(run), time.monotonic()
-            aim = targets.next(watch.done, self.draw)
+            process, began = self.start(run, watch), time.monotonic()
+            hit = [node for kill in self.kills if kill.round == run.folder.name for node in kill.at]
+            aim = targets.next(watch.done, hit, self.draw)
             while process.poll() is None and not (aim and watch.due(aim, targets)):
                 self.check(process, began)
                 time.sleep(TICK if aim else 0.02)
                 watch.look()
                 if aim and aim.node in watch.done:
-                    aim = targets.next(watch.done, self.draw)
+                    aim = targets.next(watch.done, hit, self.draw)
             if process.poll() is not None or aim is None:
                 return process.returncode
             self.strike(process, watch, targets, aim.moment)
@@ -155,7 +158,7 @@ class _Trial:
 
     def strike(self, process: "subprocess.Popen[bytes]", watch: Watch, targets: Targets, moment: Moment) -> None:
         """Kill everything, and note what it hit."""
-        self.sessions |= processes.end(process.pid)
+        self.sessions |= processes.end(process.pid, known=watch.pids)
         process.wait()
         watch.look()
         hit = watch.at_work()

@@ -35,11 +35,14 @@ def family(root: int) -> dict[int, Process]:
     return found
 
 
-def end(root: int) -> frozenset[int]:
+def end(root: int, *, known: Iterable[int] = ()) -> frozenset[int]:
     """Kill a process and everything below it as if at one moment; the sessions they were in.
 
-    All of them are stopped first, so that none acts on the end of another or forks meanwhile.
+    All of them are stopped first, so that none acts on the end of another or forks meanwhile; those `known` to be
+    below it at once, before the others are looked for.
     """
+    for pid in known:
+        _signal(pid, signal.SIGSTOP)
     seen: dict[int, Process] = {}
     while fresh := {pid: one for pid, one in family(root).items() if pid not in seen}:
         for pid in fresh:
