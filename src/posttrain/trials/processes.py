@@ -23,7 +23,7 @@ class Process(NamedTuple):
 
 def running() -> tuple[Process, ...]:
     """Every process of this machine that has not ended."""
-    return tuple(_from_proc() if Path("/proc/self/stat").exists() else _from_ps())
+    return tuple(from_proc() if Path("/proc/self/stat").exists() else from_ps())
 
 
 def family(root: int) -> dict[int, Process]:
@@ -62,7 +62,8 @@ def survivors(sessions: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(one.pid for one in running() if one.session in wanted))
 
 
-def _from_proc() -> list[Process]:
+def from_proc() -> list[Process]:
+    """Every process, as Linux tells it."""
     found: list[Process] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -76,7 +77,8 @@ def _from_proc() -> list[Process]:
     return found
 
 
-def _from_ps() -> list[Process]:
+def from_ps() -> list[Process]:
+    """Every process, as `ps` tells it; a group stands for the session."""
     told = subprocess.run(["/bin/ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True)
     rows = [line.split() for line in told.stdout.splitlines()]
     return [Process(int(row[0]), int(row[1]), int(row[2])) for row in rows if not row[3].startswith("Z")]
