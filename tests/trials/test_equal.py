@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -90,8 +89,8 @@ def test_a_cut_line_is_counted(copy: Run):
     assert equal.torn(copy) == 1
 
 
-def test_a_changed_manifest_is_named_by_its_part(run, copy, tmp_path: Path):
+def test_a_changed_manifest_is_a_difference(run, copy):
     place = copy.pointer("prepare") / "manifest.json"
     held = json.loads(place.read_text())
     place.write_text(json.dumps({**held, "metrics": {}}))
-    assert "prepare: manifest.json (metrics) differs" in equal.differences(run, copy)
+    assert any("manifest.json has changed" in said for said in equal.differences(run, copy))

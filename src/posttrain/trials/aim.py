@@ -80,7 +80,7 @@ class Watch:
         self.run, self._tail = run, Tail(run.ledger)
         self._began, self._root = 0.0, 0
         self._since = 0.0
-        """Files that were changed since are this command's work: by the clock of the file system, as their times are."""
+        """Files that were changed since are this command's work; by the clock of the file system."""
         self.pids: frozenset[int] = frozenset()
         """The processes of the command, as they were when the newest node began."""
         self._seen: dict[str, float] = {}

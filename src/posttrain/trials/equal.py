@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from posttrain.spec.errors import Mismatch
 from posttrain.store import artifact, ledger
-from posttrain.store.artifact import Manifest
 from posttrain.store.run import MANIFEST, Run
 
 NOT_COMPARED = frozenset({"measured", "seal"})
@@ -39,12 +39,16 @@ def _artifacts(calm: Run, other: Run) -> Iterator[str]:
 
 
 def _facts(ours: Path, theirs: Path) -> Iterator[str]:
-    """The parts of two manifests that are not equal."""
-    one, two = _plain(artifact.manifest(ours)), _plain(artifact.manifest(theirs))
-    yield from (f"{MANIFEST} ({name})" for name in one if one[name] != two.get(name))
+    """The parts of two manifests that are not equal; one that cannot be read is told with its damages."""
+    one, two = _plain(ours), _plain(theirs)
+    yield from (f"{MANIFEST} ({name})" for name in one if two and one[name] != two.get(name))
 
 
-def _plain(made: Manifest | None) -> dict[str, Any]:
+def _plain(folder: Path) -> dict[str, Any]:
+    try:
+        made = artifact.manifest(folder)
+    except Mismatch:
+        return {}
     return made.model_dump(mode="json", exclude=set(NOT_COMPARED)) if made else {}
 
 
