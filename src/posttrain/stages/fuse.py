@@ -90,11 +90,14 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 def run(ctx: Context[Knobs]) -> Outcome:
     """Merge, read some of it back, and record what was done."""
     from posttrain.models import load, weights
+    from posttrain.models.sound import refuse_damaged
 
     experts, base = ctx.inputs("models"), ctx.inputs("base")
     wrong = check(ctx.knobs, {"models": _seen(experts), "base": _seen(base)})
     if wrong or not experts:
         raise UsageError((*wrong, "models: there is nothing to fuse")[0], where="fuse")
+    for one in (*base, *experts):
+        refuse_damaged(one.path, one.node)
     like = (*base, *experts)[0]
     sources = {one.node: one.path for one in ((*base, *experts) if _adds(ctx.knobs) else experts)}
     coefficients = _coefficients(ctx.knobs, len(experts))

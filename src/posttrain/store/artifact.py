@@ -239,7 +239,7 @@ def _type(folder: Path) -> ArtifactType:
     if run.recipe.is_file() and run.ledger.is_file():
         nodes = ", ".join(run.current_nodes()) or "none yet"
         raise UsageError("this folder is a whole run.", where=str(folder), remedy=f"Name one of its nodes: {nodes}.")
-    if (folder / "config.json").is_file():
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")) or weighs(folder):
         return "model"
     if any(folder.glob("*.jsonl")):
         return "data"
