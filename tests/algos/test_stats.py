@@ -8,7 +8,7 @@ from scipy import special
 from scipy import stats as oracle
 
 from posttrain.algos.chance import detectable, gamma_q, uniform_p
-from posttrain.algos.stats import bootstrap_mean, bootstrap_means, paired_gain
+from posttrain.algos.stats import bootstrap_mean, bootstrap_means, paired_gain, wilson
 
 
 def test_equal_values_and_seed_give_equal_intervals():
@@ -112,3 +112,20 @@ def test_every_key_a_is_not_chance_and_a_balanced_one_is():
 def test_a_gamma_that_does_not_exist_is_refused():
     with pytest.raises(ValueError):
         gamma_q(0, 1)
+
+
+def test_wilson_is_the_score_interval() -> None:
+    """Against Newcombe 1998, table I: 81/263, 15/148, 0/20 and 1/29."""
+    for right, of, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = wilson(right, of)
+        assert (round(found.low, 4), round(found.high, 4), found.n) == (low, high, of)
+        turned = wilson(of - right, of)
+        assert abs(turned.high - (1 - found.low)) < 1e-12
+    for right, of in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="no proportion"):
+            wilson(right, of)

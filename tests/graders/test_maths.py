@@ -159,11 +159,11 @@ def test_without_a_closed_box_there_is_no_answer(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("gold", ["12", "x+1"])
-def test_hostile_text_is_harmless(text: str, gold: str) -> None:
+def test_hostile_text_is_harmless(text: str) -> None:
     """S-D9: nothing is evaluated, and a response of any length is read once."""
-    assert not maths.grade(Question(gold), box(text)).correct
-    assert not maths.grade(Question(gold), text).correct
+    for gold in ("12", "\\text{yes}"):
+        assert not maths.grade(Question(gold), box(text)).correct
+        assert not maths.grade(Question(gold), text).correct
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,13 @@ def paired_gain(
     if first.shape != second.shape:
         raise ValueError(f"{first.size} items before, {second.size} after: they must be the same items")
     return bootstrap_mean(second - first, seed=seed, draws=draws)
+
+
+def wilson(right: int, of: int) -> Interval:
+    """A proportion with its 95 % score interval, z = 1.959964. Wilson 1927. ValueError where nothing was counted."""
+    if not 0 <= right <= of or of == 0:
+        raise ValueError(f"{right} of {of} is no proportion")
+    z, share = 1.959964, right / of
+    centre = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * (share * (1 - share) / of + z * z / (4 * of * of)) ** 0.5
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), of)

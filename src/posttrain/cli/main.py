@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from posttrain.cli import judging, trials
+from posttrain.cli import grading, judging, trials
 from posttrain.cli.options import AnyRun, Choices, Json, Recipe, RunFolder, with_choices
 
 if TYPE_CHECKING:
@@ -220,5 +220,6 @@ def _say(told: str | dict[str, Any]) -> None:
     typer.echo(told if isinstance(told, str) else json.dumps(told, indent=1, ensure_ascii=False))
 
 
+grading.add(app)
 judging.add(app)
 trials.add(app)

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+UNDECIDED = frozenset({"timeout"})
+"""Outcomes that are no verdict: the limits of the grader ended before it had one."""
+
 
 class Graded(Protocol):
     """The part of a problem that graders read."""
@@ -25,9 +28,14 @@ class Grade:
 
     correct: bool
     outcome: str
-    """right | wrong | no_answer | unparsable; a runner adds `truncated`."""
+    """right | wrong | no_answer | unparsable | timeout; a runner adds `truncated`."""
     answer: str | None
     """The final answer as extracted from the response; None where there is none."""
+
+    @property
+    def decided(self) -> bool:
+        """False where the grader could not find out: neither right nor wrong, counted by its outcome."""
+        return self.outcome not in UNDECIDED
 
 
 Grader = Callable[[Graded, str], Grade]
