@@ -1,0 +1,157 @@
+"""Which modules a program can import: a tier loaded beforehand, and pure Python that an index finds.
+
+Inside the jail paths cannot be asked about (`stat` is closed), so the index remembers what importing needs to know.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    BuiltinImporter,
+    ExtensionFileLoader,
+    FrozenImporter,
+    ModuleSpec,
+    SourceFileLoader,
+)
+from types import ModuleType
+from typing import NamedTuple
+
+_LEAN = """
+    abc array ast base64 binascii bisect calendar cmath collections.abc colorsys contextlib copy csv ctypes dataclasses
+    datetime decimal difflib enum fractions functools hashlib heapq hmac io itertools json keyword math numbers operator
+    queue random re secrets select string struct textwrap threading time traceback types typing unicodedata uuid
+    zlib zoneinfo _asyncio _contextvars _elementtree _json _md5 _opcode _pickle _posixsubprocess _sha1 _sha256 _sha3
+    _sha512 _socket _statistics fcntl mmap pyexpat resource statistics
+"""
+LEAN = tuple(_LEAN.split())
+"""What every program finds loaded; extension modules that are not here cannot be imported at all."""
+
+TIERS: Mapping[str, tuple[str, ...]] = {
+    "lean": (),
+    "numpy": ("numpy", "numpy.random", "numpy.linalg", "numpy.fft", "numpy.ma", "numpy.polynomial"),
+    "sympy": ("sympy", "mpmath"),
+}
+"""Name of a tier → what it loads beyond the lean one."""
+
+_LEFT_OUT = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "ensurepip",
+    "tkinter",
+    "turtledemo",
+    "lib2to3",
+}
+_NO_FILES = {"__pycache__", "lib-dynload"}
+
+
+class Found(NamedTuple):
+    """A module on the disk, as it was when the server started."""
+
+    file: str
+    package: bool
+    changed: int
+    size: int
+
+
+class _Loader(SourceFileLoader):
+    """Reads source and its cache without asking the disk about them."""
+
+    def __init__(self, name: str, found: Found) -> None:
+        super().__init__(name, found.file)
+        self.found = found
+
+    def path_stats(self, path: str) -> Mapping[str, int]:
+        return {"mtime": self.found.changed, "size": self.found.size}
+
+    def is_package(self, fullname: str) -> bool:
+        return self.found.package
+
+
+class Index:
+    """An entry of `sys.meta_path` that knows every module there is."""
+
+    def __init__(self, folders: Sequence[str], packages: Sequence[str]) -> None:
+        """Modules right beneath `folders`, and these packages, each a folder of its own."""
+        self.known: dict[str, Found] = {}
+        for folder in folders:
+            self._scan(folder, "")
+        for package in packages:
+            self._scan(package, os.path.basename(package) + ".")  # noqa: PTH119
+
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Where the module is; None where the index does not hold it."""
+        found = self.known.get(name)
+        if found is None:
+            return None
+        plain = found.file.endswith(".py")
+        loader = _Loader(name, found) if plain else ExtensionFileLoader(name, found.file)
+        inside = [os.path.dirname(found.file)] if found.package else None  # noqa: PTH120
+        return importlib.util.spec_from_file_location(
+            name, found.file, loader=loader, submodule_search_locations=inside
+        )
+
+    def _scan(self, folder: str, prefix: str) -> None:
+        with os.scandir(folder) as entries:
+            listed = list(entries)
+        for entry in listed:
+            if entry.name in _LEFT_OUT or entry.name in _NO_FILES or entry.name.startswith("."):
+                continue
+            if "." not in entry.name and entry.is_dir():
+                self._scan(entry.path, f"{prefix}{entry.name}.")
+            elif entry.name.endswith(".py") or entry.name.endswith(EXTENSION_SUFFIXES[0]):
+                self._add(entry, prefix)
+
+    def _add(self, entry: os.DirEntry[str], prefix: str) -> None:
+        stem = entry.name.partition(".")[0]
+        package = stem == "__init__"
+        name = prefix.rstrip(".") if package else prefix + stem
+        status = entry.stat()
+        if name:
+            self.known[name] = Found(entry.path, package, int(status.st_mtime), status.st_size)
+
+
+def install(folders: Sequence[str], packages: Sequence[str]) -> None:
+    """Let the index answer every import of this process."""
+    index = Index(folders, packages)
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, index]  # pyright: ignore[reportArgumentType]
+    sys.path_importer_cache.clear()
+
+
+def preload(names: Iterable[str]) -> None:
+    """Import what programs will want; one that this Python lacks is left out."""
+    for name in names:
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name != name:
+                    raise
+
+
+def warm() -> None:
+    """Let the preloaded modules do what they put off until first used."""
+    if "sympy" in sys.modules:
+        sympy = sys.modules["sympy"]
+        x = sympy.Symbol("x")
+        sympy.solve(x**2 - 4, x)
+        str(sympy.factor(sympy.expand((x + 1) ** 2)) + sympy.simplify(sympy.sin(x) ** 2 + sympy.cos(x) ** 2))
+        sympy.integrate(sympy.diff(x * sympy.exp(x), x), x)
+    if "numpy" in sys.modules:
+        numpy = sys.modules["numpy"]
+        numpy.random.mtrand._rand.seed(0)  # programs draw the same everywhere
+        repr(numpy.arange(4.0).reshape(2, 2) @ numpy.eye(2))
+
+
+def readable(folder: str) -> list[str]:
+    """The entries of the standard library's folder that a program may read."""
+    with os.scandir(folder) as entries:
+        return [
+            entry.path
+            for entry in entries
+            if entry.name not in _LEFT_OUT and not entry.name.startswith(("config-", "lib-dynload"))
+        ]

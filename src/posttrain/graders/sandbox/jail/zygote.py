@@ -1,0 +1,264 @@
+"""The fork server: enters its confinement once, forks one process per program, owns deadlines and kills.
+
+It never reads a job: descriptors pass through it to the child. Single-threaded; it ends, and everything with it, when
+the other end of its control socket is gone.
+"""
+
+import fcntl
+import gc
+import json
+import marshal
+import math
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import child, confine, kernel, modules
+
+ORDER = struct.Struct("<cQIIQQ")
+"""b"j" or b"k", job id, CPU seconds, wall milliseconds, bytes of memory, bytes of a file. Descriptors of a job: stdin,
+stdout, stderr, result, job, and for one that talks to another jail its channel."""
+REPORT = struct.Struct("<QiIQQ")
+"""Job id, wait status, why killed (0 not, 1 deadline, 2 asked), CPU microseconds, kilobytes of memory at most."""
+STACK = 8 << 20
+BEGUN = 1
+"""F_SEAL_SEAL on the job's file: confinement stands, the program is next. No program can take it off."""
+
+
+class Assignment(NamedTuple):
+    """What a child was told to do."""
+
+    result: int
+    job: int
+    channel: int
+
+
+def main(text: str) -> Callable[[], None]:
+    """Serve until the control socket closes. Returns only in a child, what it has to do."""
+    config = json.loads(text)
+    control = socket.socket(fileno=config["control"])
+    try:
+        filter_ = _prepare(config)
+    except confine.Lacking as error:
+        control.send(json.dumps({"lacks": str(error)}).encode())
+        os._exit(0)
+    control.send(json.dumps({"uid": os.getuid(), "pid": os.getpid()}).encode())
+    given = _Server(control, filter_, config["spares"]).serve()
+    return lambda: _begin(given)
+
+
+def _prepare(config: dict[str, object]) -> kernel.Filter:
+    folders, packages = list(map(str, config["folders"])), list(map(str, config["packages"]))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    modules.install(folders, packages)
+    modules.preload([*modules.LEAN, *map(str, config["preload"])])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    modules.warm()
+    random.Random.seed(random._inst, 0)  # pyright: ignore[reportAttributeAccessIssue] - programs draw the same everywhere
+    os.environ.clear()
+    _offer_oneself_to_the_oom_killer()
+    readable = [*modules.readable(folders[0]), *packages]
+    level = str(config["level"])
+    if level == "L3":
+        confine.namespaces([folders[0], *packages])
+    confine.restrict(readable, level)
+    filter_ = confine.filter_calls()
+    child.prepare()
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("jail", "__main__")]:
+        del sys.modules[name]
+    gc.collect()
+    gc.freeze()
+    return filter_
+
+
+def _offer_oneself_to_the_oom_killer() -> None:
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, b"1000")
+        os.close(fd)
+    except OSError:
+        return  # without /proc the kernel chooses by size alone
+
+
+class _Run:
+    def __init__(self, job: int, pid: int, deadline: float) -> None:
+        self.job, self.pid, self.deadline, self.why = job, pid, deadline, 0
+
+
+class _Server:
+    def __init__(self, control: socket.socket, filter_: kernel.Filter, spares: int) -> None:
+        self.control, self.filter, self.wanted, self.pid = control, filter_, spares, os.getpid()
+        self.poll = select.epoll()
+        self.poll.register(control.fileno(), select.EPOLLIN)
+        self.runs: dict[int, _Run] = {}
+        self.spares: list[tuple[int, int]] = []
+        """Process ids, each with the descriptor of the pipe to it: an object would close it in a child too."""
+
+    def serve(self) -> Assignment:
+        """Handle orders and deaths until the end; return in a child that was given work."""
+        while True:
+            events = self.poll.poll(self._patience())
+            if not events and self._lacks_spares() and (given := self._spare()):
+                return given
+            for fd, _ in events:
+                if fd != self.control.fileno():
+                    self._reap(fd)
+                elif given := self._order():
+                    return given
+            self._expire()
+
+    def _lacks_spares(self) -> bool:
+        """While programs run a fork at need is cheaper; spares are for the first of the next batch."""
+        return len(self.spares) < self.wanted and not self.runs
+
+    def _patience(self) -> float:
+        if self._lacks_spares():
+            return 0
+        due = min((run.deadline for run in self.runs.values()), default=math.inf)
+        return -1 if due == math.inf else max(0.0, due - time.monotonic())
+
+    def _order(self) -> Assignment | None:
+        message, fds, _, _ = socket.recv_fds(self.control, ORDER.size, 8)
+        if not message:
+            self._end()
+        kind, job, _, wall, _, _ = ORDER.unpack(message)
+        if kind == b"k":
+            for run in self.runs.values():
+                if run.job == job and not run.why:
+                    self._kill(run, 2)
+            return None
+        if given := self._assign(message, fds, _Run(job, 0, time.monotonic() + wall / 1000)):
+            return given
+        for fd in fds:
+            os.close(fd)
+        return None
+
+    def _assign(self, message: bytes, fds: list[int], run: _Run) -> Assignment | None:
+        """Give work to a spare, or to a new child where none waits."""
+        while self.spares:
+            run.pid, pipe = self.spares.pop(0)
+            with _pipe(pipe) as end:
+                if _sent(end, message, fds):
+                    break
+            os.waitpid(run.pid, 0)  # that spare had died
+            run.pid = 0
+        if not run.pid:
+            run.pid = kernel.fork()
+            if run.pid == 0:
+                self._leave()
+                _close_all_but(fds)
+                return _confined(message, fds, self.filter)
+        watch = os.pidfd_open(run.pid)
+        self.runs[watch] = run
+        self.poll.register(watch, select.EPOLLIN)
+        return None
+
+    def _spare(self) -> Assignment | None:
+        """Fork a child that waits for work. None in the server."""
+        ours, its = [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
+        pid = kernel.fork()
+        if pid == 0:
+            self._leave()
+            _close_all_but([its])
+            with _pipe(its) as end:
+                message, fds, _, _ = socket.recv_fds(end, ORDER.size, 8)
+            if not message:
+                os._exit(0)
+            return _confined(message, fds, self.filter)
+        os.close(its)
+        self.spares.append((pid, ours))
+        return None
+
+    def _leave(self) -> None:
+        """In a child: end with the server, and hold nothing of it that would close a descriptor later on."""
+        if self.pid != 1:  # the first process of a pid namespace takes all with it anyway
+            kernel.die_with_parent()
+            if os.getppid() != self.pid:
+                os._exit(0)
+        self.control.detach()
+        self.poll.close()
+
+    def _reap(self, watch: int) -> None:
+        run = self.runs.pop(watch)
+        self.poll.unregister(watch)
+        os.close(watch)
+        _, status, used = os.wait4(run.pid, 0)
+        cpu = round((used.ru_utime + used.ru_stime) * 1e6)
+        self._send(REPORT.pack(run.job, status, run.why, cpu, used.ru_maxrss))
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self.control.send(message)
+        except OSError:
+            self._end()
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for run in self.runs.values():
+            if run.deadline <= now and not run.why:
+                self._kill(run, 1)
+
+    def _kill(self, run: _Run, why: int) -> None:
+        run.why, run.deadline = why, math.inf
+        os.kill(run.pid, signal.SIGKILL)
+
+    def _end(self) -> None:
+        for pid in [*(run.pid for run in self.runs.values()), *(pid for pid, _ in self.spares)]:
+            os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+
+def _pipe(fd: int) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+
+
+def _sent(end: socket.socket, message: bytes, fds: list[int]) -> bool:
+    try:
+        socket.send_fds(end, [message], fds)
+    except OSError:
+        return False
+    return True
+
+
+def _close_all_but(fds: list[int]) -> None:
+    at = 3
+    for fd in sorted(fds):
+        if fd > at:
+            os.closerange(at, fd)
+        at = fd + 1
+    os.closerange(at, 1024)
+
+
+def _confined(message: bytes, fds: list[int], filter_: kernel.Filter) -> Assignment:
+    """Give this child its descriptors, its limits and its filter."""
+    for target in range(3):
+        os.dup2(fds[target], target)
+        os.close(fds[target])
+    _, _, cpu, _, memory, file = ORDER.unpack(message)
+    for name, value in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_FSIZE, file),
+        (resource.RLIMIT_STACK, STACK),
+    ):
+        resource.setrlimit(name, (value, value))
+    filter_.install()
+    return Assignment(fds[3], fds[4], fds[5] if len(fds) > 5 else -1)
+
+
+def _begin(given: Assignment) -> None:
+    """Read the job and run it."""
+    # Not JSON: it comes from the client, which is trusted, and costs a third of the page faults.
+    job = marshal.loads(  # noqa: S302
+        os.pread(given.job, os.lseek(given.job, 0, os.SEEK_END), 0)
+    )
+    fcntl.fcntl(given.job, fcntl.F_ADD_SEALS, BEGUN)
+    os.close(given.job)
+    child.run(job, given.result, given.channel)
+    os._exit(0)
