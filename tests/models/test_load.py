@@ -113,7 +113,7 @@ def test_loaded_weights_are_our_own_memory(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_config_is_not_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"config\.json"):
+    with pytest.raises(Mismatch, match=r"the config is not usable: it has no config\.json"):
         load(tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    with pytest.raises(UsageError, match="no tokenizer"):
+    with pytest.raises(Mismatch, match="the tokenizer cannot be used: it holds no tokenizer"):
         load(folder)
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_family_names_the_known_ones(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "gpt2"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UsageError, match="llama, qwen2, qwen3"):
+    with pytest.raises(Mismatch, match="llama, qwen2, qwen3"):
         load(folder)
 
 

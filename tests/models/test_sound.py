@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tiny_models import saved, tiny
 
 from posttrain.models import weights
-from posttrain.models.load import save
-from posttrain.models.sound import damages
+from posttrain.models.load import load, save
+from posttrain.models.sound import damages, refuse_damaged
+from posttrain.spec.errors import Mismatch
 
 
 def delete_config(folder: Path) -> None:
@@ -67,6 +70,32 @@ def test_five_damages_have_five_sentences(tmp_path: Path) -> None:
         (said[name],) = damages(folder)
         assert name in said[name]
     assert len(set(said.values())) == 5
+
+
+def test_a_damaged_folder_is_not_loaded(tmp_path: Path) -> None:
+    """S-A10: every load checks as deep as that costs little, in the words of the deep check, exit 6."""
+    sound = saved(tmp_path / "sound")
+    for name, damage in FIVE.items():
+        folder = tmp_path / name.replace(" ", "_")
+        shutil.copytree(sound, folder)
+        damage(folder)
+        (said,) = damages(folder)
+        for use in (load, lambda place: refuse_damaged(place, "the expert")):
+            with pytest.raises(Mismatch) as error:
+                use(folder)
+            assert error.value.what.rstrip(".") == said.rstrip(".")
+            assert str(folder) in error.value.where and "Restore" in error.value.remedy
+    refuse_damaged(sound, "the expert")
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_finite_is_every_number(numbers: list[float], format: torch.dtype) -> None:
+    tensor = torch.tensor(numbers).to(format)
+    assert weights.is_finite(tensor) == bool(torch.isfinite(tensor).all())
+
+
+def test_no_numbers_are_finite() -> None:
+    assert weights.is_finite(torch.zeros(0))
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The one loader and saver: a model folder becomes weights and a tokenizer, and goes back unchanged."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from posttrain.models.config import FAMILIES, DecoderConfig, parse, read_config
 from posttrain.models.decoder import Decoder
 from posttrain.models.presets import Preset, preset
 from posttrain.models.tokens import read_tokenizer, write_tokenizer
-from posttrain.models.weights import stream, write
+from posttrain.models.weights import FLOATS, INDEX, SINGLE, is_finite, stream, write
 from posttrain.spec.errors import Mismatch, MissingNeed, UsageError
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "Preset",
     "build",
     "compute_format",
+    "described",
     "device_name",
+    "fitting_tokenizer",
     "load",
     "precision_of",
     "preset",
@@ -34,6 +36,12 @@ FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 PROMPTING, GENERATION = "posttrain.json", "generation_config.json"
 """Files beside config.json: how the model is asked; when it stops."""
+
+
+SENTENCE = "The answer is 42: \\boxed{x + 7}"
+"""Comes back unchanged from a sound tokenizer."""
+
+MEND = "Restore the folder from a copy, or make the model again: nothing is built on a damaged one."
 
 
 @dataclass(frozen=True)
@@ -67,19 +75,18 @@ class Loaded:
 def load(path: Path, *, device: str = "cpu", precision: str = "fp32", compute: str = "fp32") -> Loaded:
     """Read a model folder. `precision` is the format of the weights, `compute` that of matrix products.
 
-    `device` and `compute` take `auto`, as resources do. Raises UsageError where the folder is not a model of a
-    supported family, Mismatch where weights and config differ, MissingNeed where the device is absent.
+    `device` and `compute` take `auto`, as resources do. Every folder is checked while it is read: Mismatch for one that
+    is damaged, in the words of `models.sound`. MissingNeed where the device is absent.
     """
     path = Path(path)
     device = device_name(device)
     compute = compute_format(compute, device)
-    config = read_config(path)
-    decoder = parse(config, where=str(path / "config.json"))
-    tokenizer = read_tokenizer(path)
+    config, decoder = described(path)
+    tokenizer = fitting_tokenizer(path, decoder)
     model = _empty(decoder, compute)
     expected = decoder.shapes()
     state: dict[str, Tensor] = {}
-    for name, tensor in stream(path):
+    for name, tensor in _tensors(path):
         if name in expected:
             _fits(path, name, tensor, expected[name])
             state[name] = tensor.to(device, FORMATS[_known(precision)], copy=True)
@@ -90,6 +97,36 @@ def load(path: Path, *, device: str = "cpu", precision: str = "fp32", compute: s
     model.load_state_dict(state, assign=True)
     generation = _json(path / GENERATION)
     return Loaded(model, tokenizer, config, _json(path / PROMPTING), path, generation)
+
+
+def described(folder: Path) -> tuple[dict[str, Any], DecoderConfig]:
+    """The config of a model folder and what it describes; Mismatch for an adapter alone, or one that is not usable."""
+    if (folder / "adapter_config.json").is_file() and not _is_whole(folder):
+        raise Mismatch("it holds an adapter without the base the adapter belongs to", where=str(folder), remedy=MEND)
+    try:
+        config = read_config(folder)
+        return config, parse(config)
+    except UsageError as error:
+        raise Mismatch(f"the config is not usable: {error.what}", where=str(folder), remedy=MEND) from None
+
+
+def fitting_tokenizer(folder: Path, decoder: DecoderConfig) -> Any:
+    """The tokenizer of a model folder: it gives text back and knows no id without an embedding; else Mismatch."""
+    try:
+        tokenizer = read_tokenizer(folder)
+    except UsageError as error:
+        said = f"the tokenizer cannot be used: it {error.what}"
+        raise Mismatch(said, where=str(folder), remedy=MEND) from None
+    ids = tokenizer(SENTENCE, add_special_tokens=False)["input_ids"]
+    back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    highest, said = max(tokenizer.get_vocab().values()), ""
+    if back.strip() != SENTENCE:
+        said = f"the tokenizer does not give text back: {SENTENCE!r} became {back!r}"
+    elif highest >= decoder.vocab:
+        said = f"the tokenizer knows id {highest}, the embedding has {decoder.vocab} rows"
+    if said:
+        raise Mismatch(said, where=str(folder), remedy=MEND)
+    return tokenizer
 
 
 def build(config: Mapping[str, Any], tokenizer: Any, prompting: Mapping[str, Any], seed: int) -> Loaded:
@@ -170,9 +207,25 @@ def _known(name: str) -> str:
     return name
 
 
+def _is_whole(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any((folder / name).is_file() for name in (SINGLE, INDEX))
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    try:
+        yield from stream(folder)
+    except (UsageError, Mismatch) as error:
+        where = error.where or str(folder)
+        raise Mismatch(f"the weights cannot be read: {error.what}", where=where, remedy=MEND) from None
+
+
 def _fits(path: Path, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
         raise Mismatch(f"{name} has the shape {list(tensor.shape)}, config.json says {list(shape)}.", where=str(path))
+    if tensor.dtype not in FLOATS.values():
+        raise Mismatch(f"{name} is {tensor.dtype}, and weights are floating-point numbers.", where=str(path))
+    if not is_finite(tensor):
+        raise Mismatch(f"{name} holds numbers that are not finite.", where=str(path), remedy=MEND)
 
 
 def _derived(name: str, decoder: DecoderConfig) -> bool:

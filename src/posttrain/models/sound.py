@@ -6,18 +6,12 @@ A damage is a sentence. What depends on something damaged is not checked, so one
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from posttrain.models.config import DecoderConfig, parse, read_config
-from posttrain.models.load import load
+from posttrain.models.config import DecoderConfig
+from posttrain.models.load import MEND, SENTENCE, described, fitting_tokenizer, load
 from posttrain.models.sample import Request, Sampling, generate
-from posttrain.models.tokens import read_tokenizer
-from posttrain.models.weights import FLOATS, INDEX, SINGLE, Shards, places
-from posttrain.spec.errors import Mismatch, Stop, UsageError
+from posttrain.models.weights import FLOATS, Shards, is_finite, places
+from posttrain.spec.errors import Mismatch, Stop
 from posttrain.spec.gate import Metric
-
-SENTENCE = "The answer is 42: \\boxed{x + 7}"
-"""Comes back unchanged from a sound tokenizer."""
 
 TOKENS = 4
 """Drawn by the one generation."""
@@ -33,27 +27,33 @@ def soundness(folder: Path) -> Metric:
     return Metric(len(found), detail=told + (f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""))
 
 
-def damages(folder: Path) -> list[str]:
-    """What is wrong with a model folder, one sentence each; empty for a sound one."""
+def refuse_damaged(folder: Path, where: str) -> None:
+    """Mismatch with the first damage of a model folder whose files are read without loading the model."""
+    found = damages(folder, generating=False)
+    if found:
+        raise Mismatch(found[0], where=f"{where} ({folder})", remedy=MEND)
+
+
+def damages(folder: Path, *, generating: bool = True) -> list[str]:
+    """What is wrong with a model folder, one sentence each; empty for a sound one.
+
+    Without `generating` the model is not loaded to answer a prompt.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         return ["the folder is not there"]
-    if (folder / "adapter_config.json").is_file() and not _whole(folder):
-        return ["it holds an adapter without the base the adapter belongs to"]
     try:
-        config = parse(read_config(folder))
-    except UsageError as error:
-        return [f"the config is not usable: {error.what}"]
-    found = _weights(folder, config)
-    tokenizer, spoilt = _tokenizer(folder, config)
-    found += spoilt
-    if not found and tokenizer is not None:
+        _, config = described(folder)
+    except Mismatch as error:
+        return [error.what]
+    found, tokenizer = _weights(folder, config), None
+    try:
+        tokenizer = fitting_tokenizer(folder, config)
+    except Mismatch as error:
+        found.append(error.what)
+    if generating and not found and tokenizer is not None:
         found = _generation(folder, tokenizer)
     return found
-
-
-def _whole(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any((folder / name).is_file() for name in (SINGLE, INDEX))
 
 
 def _weights(folder: Path, config: DecoderConfig) -> list[str]:
@@ -80,25 +80,9 @@ def _weights(folder: Path, config: DecoderConfig) -> list[str]:
                 continue
             if header.shape != expected[name] or header.format not in FLOATS:
                 found.append(f"{name} is {header.format} {list(header.shape)}, the config says {list(expected[name])}")
-            elif not bool(torch.isfinite(tensor).all()):
+            elif not is_finite(tensor):
                 found.append(f"{name} holds numbers that are not finite")
     return found
-
-
-def _tokenizer(folder: Path, config: DecoderConfig) -> tuple[Any, list[str]]:
-    """The tokenizer opens, is not empty, gives text back, and knows no id without an embedding."""
-    try:
-        tokenizer = read_tokenizer(folder)
-    except UsageError as error:
-        return None, [f"the tokenizer cannot be used: it {error.what}"]
-    ids = tokenizer(SENTENCE, add_special_tokens=False)["input_ids"]
-    back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-    if back.strip() != SENTENCE:
-        return tokenizer, [f"the tokenizer does not give text back: {SENTENCE!r} became {back!r}"]
-    highest = max(tokenizer.get_vocab().values())
-    if highest >= config.vocab:
-        return tokenizer, [f"the tokenizer knows id {highest}, the embedding has {config.vocab} rows"]
-    return tokenizer, []
 
 
 def _generation(folder: Path, tokenizer: Any) -> list[str]:

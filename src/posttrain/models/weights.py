@@ -109,6 +109,11 @@ def stream(folder: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, shards.tensor(where[name], name)
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every number of a tensor is finite; one pass without a copy, NaN reaches both ends."""
+    return not tensor.numel() or all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))
+
+
 def write(folder: Path, tensors: Mapping[str, Tensor], *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write tensors as one file, or as shards with an index where they are larger than one shard."""
     sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}

@@ -239,7 +239,7 @@ def _type(folder: Path) -> ArtifactType:
     if run.recipe.is_file() and run.ledger.is_file():
         nodes = ", ".join(run.current_nodes()) or "none yet"
         raise UsageError("this folder is a whole run.", where=str(folder), remedy=f"Name one of its nodes: {nodes}.")
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")) or weighs(folder):
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")) or _weighs(folder):
         return "model"
     if any(folder.glob("*.jsonl")):
         return "data"
@@ -248,6 +248,11 @@ def _type(folder: Path) -> ArtifactType:
         where=str(folder),
         remedy="Give the folder that holds these files itself.",
     )
+
+
+def _weighs(folder: Path) -> bool:
+    """Whether it holds weights: a model without its config is a damaged model, and no data."""
+    return any(folder.glob("*.safetensors"))
 
 
 def _unreadable(folder: Path, text: bytes, error: ValidationError) -> Mismatch:
