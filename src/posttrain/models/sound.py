@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.models.config import DecoderConfig
-from posttrain.models.load import MEND, SENTENCE, described, fitting_tokenizer, load
+from posttrain.models.load import MEND, SENTENCE, described, sound_tokenizer, load
 from posttrain.models.sample import Request, Sampling, generate
 from posttrain.models.weights import FLOATS, Shards, is_finite, places
 from posttrain.spec.errors import Mismatch, Stop
@@ -48,9 +48,11 @@ def damages(folder: Path, *, generating: bool = True) -> list[str]:
         return [error.what]
     found, tokenizer = _weights(folder, config), None
     try:
-        tokenizer = fitting_tokenizer(folder, config)
+        tokenizer = sound_tokenizer(folder)
     except Mismatch as error:
         found.append(error.what)
+    if tokenizer is not None and (highest := max(tokenizer.get_vocab().values())) >= config.vocab:
+        found.append(f"the tokenizer knows id {highest}, the embedding has {config.vocab} rows")
     if generating and not found and tokenizer is not None:
         found = _generation(folder, tokenizer)
     return found
