@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.models.config import DecoderConfig
-from posttrain.models.load import MEND, SENTENCE, described, sound_tokenizer, load
+from posttrain.models.load import MEND, SENTENCE, described, load, sound_tokenizer
 from posttrain.models.sample import Request, Sampling, generate
 from posttrain.models.weights import FLOATS, Shards, is_finite, places
 from posttrain.spec.errors import Mismatch, Stop
