@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +24,10 @@ from posttrain.engine.estimate import Foresight
 from posttrain.engine.expand import Graph, expand
 from posttrain.engine.judge import Bench
 from posttrain.engine.judge.again import Again, Judged
+from posttrain.engine.judge.trace import Traced, same_knobs
+from posttrain.engine.judge.trace import trace as back
 from posttrain.engine.local import LocalExecutor
-from posttrain.engine.plan import Outlook, Plan, Selection
+from posttrain.engine.plan import Decision, Outlook, Plan, Selection
 from posttrain.engine.run import Drive, Executor, Finished
 from posttrain.engine.views import Views
 from posttrain.engine.work import Order, environment, work_node
@@ -43,7 +46,7 @@ from posttrain.store import artifact, ledger, lock
 from posttrain.store import verify as verification
 from posttrain.store.artifact import Manifest
 from posttrain.store.ledger import Ledger, Record, Tail
-from posttrain.store.run import Run, existing, locate, put, wanted
+from posttrain.store.run import Run, existing, locate, put, run_of, wanted
 
 WORK = "posttrain.api:work"
 """What executors call, in a process of its own for every node."""
@@ -173,12 +176,14 @@ def work(
     strict: bool = False,
     again: bool = False,
     left_s: float | None = None,
+    since: float = 0.0,
     kinds: Kinds = stages,
 ) -> dict[str, str]:
     """Work one node of a run in this process; the fingerprint and digest of what it made.
 
-    `left_s`: seconds that are left of the run's hours.
+    `left_s`: seconds that were left of the run's hours at `since` (Unix seconds): a worker may take its time to start.
     """
+    left_s = None if left_s is None else left_s - max(0.0, time.time() - since)
     place = existing(Path(run))
     recipe = load(place.recipe, kinds=kinds)
     order = Order(invocation, strict=strict, again=again, budget=recipe.budget, left_s=left_s)
@@ -352,3 +357,23 @@ def _gates_alone(sets: tuple[str, ...], place: Run) -> None:
             what = f"{said} is no key of a gate, and `gate` changes nothing else."
             remedy = f"To compute anew: posttrain run {place.recipe} --set {said}"
             raise UsageError(what, where="--set", remedy=remedy)
+
+
+def outlook(reference: Path, *, kinds: Kinds = stages) -> Decision | None:
+    """What the plan says now of the node that `RUN/NODE` names; None for a folder of its own, or a node of before."""
+    place = run_of(reference)
+    if place is None:
+        return None
+    decisions = plan(Asked(place.recipe, run=place.folder), kinds=kinds).plan.decisions
+    return decisions.get(reference.relative_to(place.folder).as_posix())
+
+
+def trace(reference: Path, metric: str, *, kinds: Kinds = stages) -> Traced:
+    """One metric of `RUN/NODE` or of an artifact's folder, back to the data that it comes from."""
+    shown, place = show(reference), run_of(reference)
+    node = None
+    if place is not None:
+        with contextlib.suppress(UsageError):
+            node = expand(load(place.recipe, kinds=kinds), kinds).nodes.get(shown.manifest.node)
+            node = node if node is not None and same_knobs(node, shown.manifest) else None
+    return back(shown.folder, shown.manifest, metric, node)

@@ -2,15 +2,17 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from posttrain import api
-from posttrain.cli.tables import columns
+from posttrain.cli.tables import columns, verdict_rows
+from posttrain.engine.judge.trace import Link, chain
 from posttrain.reports import wording
 from posttrain.reports.read import read
-from posttrain.reports.view import NodeView
+from posttrain.reports.view import NodeView, View
 from posttrain.spec.errors import PASS, Mismatch, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.store import artifact
@@ -20,15 +22,16 @@ from posttrain.store.run import neighbour, run_of
 
 def text(asked: Path) -> str:
     """Everything a person asks of `RUN/NODE` or of an artifact's folder; of a node that made nothing, what is known."""
-    node = _node(asked)
+    node, view = _node(asked)
     if node is not None and node.manifest is None:
-        return _unmade(node)
+        return _unmade(asked, node)
     found = api.show(asked)
     made = found.manifest
     head = [
         ("kind", made.kind),
         ("type", made.type),
         ("made because", "; ".join(node.ran_because if node else ()) or "not on record"),
+        *([("last run", _state(node)), ("now", _now(asked, made)[1])] if node else []),
         ("fingerprint", made.fingerprint),
         ("digest", made.digest),
         ("seed", str(made.facts.seed)),
@@ -37,7 +40,10 @@ def text(asked: Path) -> str:
     parts = [f"{wording.line(made.node)}\n{columns(head)}"]
     if made.facts.knobs:
         parts.append("Knobs\n" + columns((key, _json(value)) for key, value in made.facts.knobs.items()))
-    parts.append("Lineage\n" + "\n".join(_lineage(found.folder, made)))
+    parts.append("Lineage\n" + lineage(chain(found.folder, made)))
+    judged = view.judged(node.id) if view and node else ()
+    if judged:
+        parts.append("Gates\n" + columns(verdict_rows(judged)))
     if made.metrics:
         parts.append("Metrics\n" + columns(_metric(name, metric) for name, metric in made.metrics.items()))
     if made.measured:
@@ -50,14 +56,39 @@ def text(asked: Path) -> str:
 
 def plain(asked: Path) -> dict[str, Any]:
     """The manifest and the whole lineage, for machines."""
-    node = _node(asked)
+    node, view = _node(asked)
     found = api.show(asked)
+    state, said = _now(asked, found.manifest) if node else ("unknown", "this folder is of no run")
     return {
         "ran_because": list(node.ran_because) if node else [],
+        "last_run": {"state": node.state, "reasons": list(node.reasons)} if node else None,
+        "now": {"state": state, "why": said},
+        "verdicts": [asdict(verdict) for verdict in view.judged(node.id)] if view and node else [],
         "folder": str(found.folder),
         "manifest": found.manifest.model_dump(mode="json"),
         "lineage": _tree(found.folder, found.manifest),
     }
+
+
+def traced(asked: Path, metric: str) -> str:
+    """One number: its value, the files it is counted from, and what those were made from."""
+    found = api.trace(asked, metric)
+    files = [
+        (f.name, "" if f.rows is None else wording.counted(f.rows, "row"), wording.size(f.size), f.sha256[:12])
+        for f in found.files
+    ]
+    name, *value = _metric(found.name, found.metric)
+    parts = [
+        f"{wording.line(found.node)}: {wording.line(name)} = {'  '.join(part for part in value if part)}",
+        f"From\n{columns(files, right=(1, 2))}\n  {found.recount}",
+        "Made from\n" + lineage(found.chain),
+    ]
+    return "\n\n".join(parts)
+
+
+def traced_plain(asked: Path, metric: str) -> dict[str, Any]:
+    """The same for machines."""
+    return asdict(api.trace(asked, metric))
 
 
 def verified(folder: Path, damages: Mapping[str, tuple[str, ...]]) -> tuple[str, int]:
@@ -68,46 +99,69 @@ def verified(folder: Path, damages: Mapping[str, tuple[str, ...]]) -> tuple[str,
     return f"{folder}: every digest of {len(damages)} artifacts holds.", PASS
 
 
-def _node(asked: Path) -> NodeView | None:
-    """The node that `RUN/NODE` names; None for a folder of its own. UsageError where the run has no such node."""
+def _node(asked: Path) -> tuple[NodeView | None, View | None]:
+    """The node that `RUN/NODE` names, with its run; None for a folder of its own. UsageError where there is no such."""
     run = run_of(asked)
     if run is None:
-        return None
-    id, nodes = asked.relative_to(run.folder).as_posix(), read(run.folder).nodes
+        return None, None
+    view = read(run.folder)
+    id, nodes = asked.relative_to(run.folder).as_posix(), view.nodes
     if id in nodes or asked.exists():
-        return nodes.get(id)
+        return nodes.get(id), view
     near = difflib.get_close_matches(id, nodes, n=1)
     hint = f'Did you mean "{near[0]}"?' if near else f"It has {', '.join(nodes) or 'none yet'}."
     raise UsageError(f'the run has no node "{id}".', where=str(run.folder), remedy=hint)
 
 
-def _unmade(node: NodeView) -> str:
-    """A node without an artifact: what became of it and why."""
+def _unmade(asked: Path, node: NodeView) -> str:
+    """A node without an artifact: what became of it and why, and what the plan says of it now."""
     rows = [
         ("kind", node.kind),
         ("state", node.state),
         ("because", "; ".join(node.reasons)),
+        ("now", _now(asked, None)[1]),
         ("failure", node.failure),
         ("log", node.log),
     ]
     return f"{wording.line(node.id)}: nothing made\n{columns(row for row in rows if row[1])}"
 
 
-def _lineage(folder: Path, made: Manifest, indent: str = "  ", seen: set[str] | None = None) -> Iterator[str]:
-    """Inputs below each other, down to artifacts that read nothing; one seen before is not unfolded again."""
-    known = seen if seen is not None else set[str]()
-    for role, given in made.facts.inputs.items():
-        for one in given:
-            above = artifact.manifest(neighbour(folder, one.fingerprint)) if one.fingerprint else None
-            again = one.digest in known and above is not None and any(above.facts.inputs.values())
-            kind = f" ({above.kind})" if above else ""
-            dots = " …" if again else ""
-            yield f"{indent}{wording.line(role)}: {wording.line(one.node)}{kind}  {one.digest[:12]}{dots}"
-            if above is not None and not again:
-                known.add(one.digest)
-                yield from _lineage(neighbour(folder, one.fingerprint), above, indent + "  ", known)
-    if not any(made.facts.inputs.values()) and indent == "  ":
-        yield "  reads nothing"
+def _state(node: NodeView) -> str:
+    return f"{node.state}: {'; '.join(node.reasons)}" if node.reasons else node.state
+
+
+def _now(asked: Path, made: Manifest | None) -> tuple[str, str]:
+    """Whether an artifact is what the run's recipe asks for now, and why: a word, and a sentence."""
+    try:
+        decision = api.outlook(asked)
+    except UsageError as error:
+        return "unknown", f"cannot be told: {wording.line(error.paragraph())}"
+    if decision is None:
+        return "unknown", "the recipe has no such node now"
+    why = "; ".join(decision.reasons)
+    if decision.action == "keep" and made is not None and decision.fingerprint != made.fingerprint:
+        return "stale", f"stale: the recipe asks for {wording.short(decision.fingerprint)}, which is there too"
+    word = {"keep": "current", "run": "stale", "maybe": "perhaps stale", "blocked": "blocked"}[decision.action]
+    if made is None and decision.action in ("run", "maybe"):
+        word = "would run"
+    return word, f"{word}: {why}"
+
+
+def lineage(links: Iterable[Link]) -> str:
+    """Artifacts below the one that reads them, down to those that read nothing, with their seeds and files."""
+    lines = [_link(link) for link in links if link.depth or link.source]
+    return "\n".join(lines) or "  reads nothing"
+
+
+def _link(link: Link) -> str:
+    made_from = [f"seed {link.seed}"] if link.source and link.seed is not None else []
+    made_from += [f"{knob} {digest[:12]}" for knob, digest in link.files.items()]
+    about = f" ({link.kind})" if link.kind else " (a folder of yours)"
+    indent = "  " * link.depth
+    if not link.depth:
+        return f"  reads nothing; made from {', '.join(made_from)}"
+    more = " …" if link.again else f"  from {', '.join(made_from)}" if made_from else ""
+    return f"{indent}{wording.line(link.role)}: {wording.line(link.node)}{about}  {link.digest[:12]}{more}"
 
 
 def _tree(folder: Path, made: Manifest) -> dict[str, Any]:

@@ -36,7 +36,10 @@ def gate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge again from saved rows: digests, metrics counted anew, views read back. Runs nothing."""
+    """Judge again from saved rows; nothing runs.
+
+    Digests are checked, metrics counted again, views read back. Under --set the run's own verdicts stay.
+    """
     from posttrain import api
 
     judged = api.judge(run, only=tuple(only or ()), sets=tuple(set_ or ()))
@@ -107,7 +110,10 @@ def waive(
     until: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="The last day on which it counts.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the waiver of this gate back.")] = False,
 ) -> None:
-    """Let a gate stand that has not passed: by name, with a reason, until a day, on the record. It does not pass."""
+    """Let a gate stand that has not passed, on the record.
+
+    By name, with a reason, until a day. The gate does not pass: it is shown as waived wherever it stands.
+    """
     from posttrain import api
     from posttrain.cli.tables import columns, verdict_rows
     from posttrain.spec.errors import UsageError
