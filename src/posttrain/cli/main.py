@@ -160,12 +160,18 @@ def report(
 def show(
     node: Annotated[Path, typer.Argument(metavar="RUN/NODE", help="A node of a run, or an artifact's folder.")],
     *,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One number of it, back to the data it comes from.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """One artifact: lineage, metrics, files, why it was made."""
+    """One artifact: why it ran, whether it is current, its lineage."""
     from posttrain.cli import artifact
 
-    _say(artifact.plain(node) if as_json else artifact.text(node))
+    if metric is not None:
+        _say(artifact.traced_plain(node, metric) if as_json else artifact.traced(node, metric))
+    else:
+        _say(artifact.plain(node) if as_json else artifact.text(node))
 
 
 @app.command()
@@ -194,7 +200,7 @@ def _asked(recipe: str, choices: Choices) -> "Asked":
     return Asked(
         recipe,
         profiles=tuple(choices.profile or ()),
-        sets=tuple(choices.set or ()),
+        sets=choices.changes,
         run=choices.run,
         store=choices.store,
         only=tuple(choices.only or ()),

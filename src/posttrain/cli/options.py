@@ -50,8 +50,27 @@ class Choices:
     store: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where artifacts lie; several runs may share it.")
     ] = None
+    max_hours: Annotated[
+        float | None,
+        typer.Option(metavar="H", help="Stop cleanly after so many hours of this invocation: budget.hours."),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Stop before the run, all invocations together, spends more tokens: budget.tokens."
+        ),
+    ] = None
+    max_money: Annotated[
+        str | None, typer.Option(metavar="M", help="The same for money, in the currency of the prices: budget.money.")
+    ] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: write nothing, run nothing.")] = False
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Every change of a key, as `--set` writes it: the caps have options of their own."""
+        caps = {"hours": self.max_hours, "tokens": self.max_tokens, "money": self.max_money}
+        return (*(self.set or ()), *(f"budget.{cap}={value}" for cap, value in caps.items() if value is not None))
 
 
 def with_choices(verb: Callable[..., None]) -> Callable[..., None]:
