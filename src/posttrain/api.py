@@ -175,15 +175,14 @@ def work(
     invocation: str = "",
     strict: bool = False,
     again: bool = False,
-    left_s: float | None = None,
-    since: float = 0.0,
+    until: float | None = None,
     kinds: Kinds = stages,
 ) -> dict[str, str]:
     """Work one node of a run in this process; the fingerprint and digest of what it made.
 
-    `left_s`: seconds that were left of the run's hours at `since` (Unix seconds): a worker may take its time to start.
+    `until`: Unix seconds at which the run's hours are over.
     """
-    left_s = None if left_s is None else left_s - max(0.0, time.time() - since)
+    left_s = None if until is None else until - time.time()
     place = existing(Path(run))
     recipe = load(place.recipe, kinds=kinds)
     order = Order(invocation, strict=strict, again=again, budget=recipe.budget, left_s=left_s)

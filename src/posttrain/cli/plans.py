@@ -63,6 +63,8 @@ def planned(found: "Planned") -> str:
     if standing:
         parts.append("Gates of what is kept that have not passed:\n" + columns(verdict_rows(standing)))
     parts.append("\n".join([_sums(plan), *_off_and_unused(plan.off, recipe.unused)]))
+    if found.warnings:
+        parts.append("Above a cap:\n" + "\n".join(f"  {said}" for said in found.warnings))
     return "\n\n".join(parts)
 
 
@@ -151,6 +153,7 @@ def planned_plain(found: "Planned") -> dict[str, Any]:
         "unused": list(found.recipe.unused),
         "total": _estimate_plain(plan.total),
         "unknown": list(plan.unknown),
+        "warnings": list(found.warnings),
         "code": plan_code(plan),
     }
 

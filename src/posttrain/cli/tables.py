@@ -9,7 +9,7 @@ from posttrain.reports import wording
 from posttrain.reports.learning import Learning, learning
 from posttrain.reports.story import facts, headline, outcome, rejudged, rests_on, said, unsettled, why
 from posttrain.reports.view import Beat, NodeView, View
-from posttrain.spec.errors import Stop
+from posttrain.spec.errors import BudgetReached, Stop
 from posttrain.spec.gate import Metric, Verdict
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def ended(view: View, finished: "Finished", page: Path) -> str:
     if standing:
         parts.append("Gates that have not passed:\n" + columns(verdict_rows(standing)))
     parts += [_failed(failure) for failure in finished.failures if failure.node]
+    parts += [f.error.paragraph() for f in finished.failures if isinstance(f.error, BudgetReached) and not f.node]
     changed = [f"{s.key} = {s.value} ({s.origin})" for s in view.settings if not s.origin.startswith("profile")]
     known = dict(facts(view))
     parts.append(

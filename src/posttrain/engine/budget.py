@@ -40,6 +40,12 @@ class Purse:
             return None
         return self.caps.hours * HOUR - (time.monotonic() - self._start)
 
+    @property
+    def until(self) -> float | None:
+        """Unix seconds at which the run's hours are over, for nodes; the driver itself trusts no wall clock."""
+        left = self.left_s
+        return None if left is None else time.time() + left
+
     def refusal(self) -> str:
         """Why nothing more is started; empty while something may be."""
         left = self.left_s

@@ -227,7 +227,7 @@ class Drive:
             log,
             self._purse.timeout(node, decision.fingerprint),
             (str(self._run.folder), node.id),
-            {**options, "again": again, "left_s": self._purse.left_s},
+            {**options, "again": again, "until": self._purse.until},
             resources=node.resources,
             attempt=attempt,
             tell=functools.partial(self._ledger.write, node=node.id),
