@@ -58,6 +58,10 @@ class Manifest(Closed):
     """sha256 over all of the above: a metric that changed on disk is seen like a file that did."""
 
 
+class NewerFormat(Mismatch):  # noqa: N818
+    """A manifest that only a newer version reads: nothing is wrong with it."""
+
+
 class _Format(BaseModel):
     format: int = 0
 
@@ -261,7 +265,7 @@ def _unreadable(folder: Path, text: bytes, error: ValidationError) -> Mismatch:
     except ValidationError:
         newer = False
     if newer:
-        return Mismatch(f"{MANIFEST} was made by a newer posttrain.", where=str(folder), remedy="Update posttrain.")
+        return NewerFormat(f"{MANIFEST} was made by a newer posttrain.", where=str(folder), remedy="Update posttrain.")
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return Mismatch(f"{MANIFEST} cannot be read ({where}: {first['msg']}).", where=str(folder), remedy=_REBUILD)

@@ -13,7 +13,7 @@ from posttrain.engine.plan.reasons import Reasons
 from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.stage import Estimate
 from posttrain.store import artifact
-from posttrain.store.artifact import Manifest
+from posttrain.store.artifact import Manifest, NewerFormat
 from posttrain.store.fingerprint import Facts, fingerprint
 from posttrain.store.run import Run
 
@@ -157,6 +157,10 @@ def _frozen(node: Node, changed: tuple[str, ...], mark: str | None = None) -> De
 
 
 def _damaged(node: Node, damage: Mismatch, mark: str) -> Decision:
+    if isinstance(damage, NewerFormat):
+        return replace(
+            decision_on(node, "blocked", (damage.what,), mark, code=Mismatch.code), remedy=damage.remedy
+        )
     found = decision_on(node, "blocked", (f"damaged: {damage.what}",), mark, code=Mismatch.code)
     return replace(found, remedy=f"Restore it from a copy, or make it again with --again {node.stage}.")
 
