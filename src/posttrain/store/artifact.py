@@ -58,7 +58,7 @@ class Manifest(Closed):
     """sha256 over all of the above: a metric that changed on disk is seen like a file that did."""
 
 
-class NewerFormat(Mismatch):  # noqa: N818
+class NewerFormat(Mismatch):
     """A manifest that only a newer version reads: nothing is wrong with it."""
 
 

@@ -158,9 +158,7 @@ def _frozen(node: Node, changed: tuple[str, ...], mark: str | None = None) -> De
 
 def _damaged(node: Node, damage: Mismatch, mark: str) -> Decision:
     if isinstance(damage, NewerFormat):
-        return replace(
-            decision_on(node, "blocked", (damage.what,), mark, code=Mismatch.code), remedy=damage.remedy
-        )
+        return replace(decision_on(node, "blocked", (damage.what,), mark, code=Mismatch.code), remedy=damage.remedy)
     found = decision_on(node, "blocked", (f"damaged: {damage.what}",), mark, code=Mismatch.code)
     return replace(found, remedy=f"Restore it from a copy, or make it again with --again {node.stage}.")
 
