@@ -107,13 +107,21 @@ def test_a_killed_worker_is_an_error_and_no_loss(tmp_path: Path, retries: int) -
     assert len(told(bed, "node_started")) == 2
 
 
+def hungry(run: str, node: str, **options: Any) -> dict[str, str]:
+    """Work a toy; `fuse` needs half a gigabyte for it."""
+    held = bytearray(512 << 20) if node == "fuse" else b""
+    made = toy_kinds.work(run, node, **options)
+    del held
+    return made
+
+
 def test_a_limit_of_a_recipe_reaches_the_node(tmp_path: Path) -> None:
     """Memory that runs out is exit 7 with the limit in the error; what is finished is kept."""
-    bed = troubled(tmp_path, 'resources = { memory = "1MiB" }')
-    result = run(bed)
+    bed = troubled(tmp_path, 'resources = { memory = "100MiB" }')
+    result = run(bed, work="engine.test_retries:hungry")
     assert result.code == 7
     (failure,) = result.failures
-    assert "its limit (`resources.memory`) is 1 MiB" in failure.error.what
+    assert "its limit (`resources.memory`) is 100 MiB" in failure.error.what
     assert result.fates["train/geometry"] == "ran"
-    again = run(bed, "stage.fuse.resources.memory=2GiB")
+    again = run(bed, "stage.fuse.resources.memory=2GiB", work="engine.test_retries:hungry")
     assert (again.code, [id for id, fate in again.fates.items() if fate == "ran"]) == (0, ["fuse", "exam"])

@@ -145,10 +145,15 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def send_tree(pid: int, number: int) -> None:
-    """Signal a process's group and every descendant that has left the group."""
+def send_group(pid: int, number: int) -> None:
+    """Signal the group that a process leads; nothing where it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def send_tree(pid: int, number: int) -> None:
+    """Signal a process's group and every descendant that has left the group."""
+    send_group(pid, number)
     for process in below(pid, table()):
         if process.group != pid and process.alive:
             send(process.pid, number)

@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,24 +110,27 @@ class Worker:
 
     def _reap(self) -> None:
         """Tell of children that have ended; what they left behind dies before."""
-        for one, status in list(self._ended()):
-            del self._children[one.order.task]
-            guard.sweep((*self._before, *(other.pid for other in self._children.values())))
+        ended = [(one, self._collect(one)) for one in list(self._children.values()) if _has_ended(one.pid)]
+        guard.sweep((*self._before, *(one.pid for one in self._children.values())))
+        for one, code in ended:
             with os.fdopen(one.report, "rb") as pipe:
                 os.set_blocking(pipe.fileno(), False)
                 said = pipe.read() or b""
-            self._tell({"task": one.order.task, "ended": _told(one, os.waitstatus_to_exitcode(status), said)})
-        processes.end_strays((*self._before, *(other.pid for other in self._children.values())))
+            self._tell({"task": one.order.task, "ended": _told(one, code, said)})
 
-    def _ended(self) -> Iterator[tuple[_Child, int]]:
-        for one in list(self._children.values()):
-            if os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                processes.send_tree(one.pid, signal.SIGKILL)
-                yield one, os.waitpid(one.pid, 0)[1]
+    def _collect(self, one: _Child) -> int:
+        """Its exit code. What is left of its group dies first: until it is collected, no other group has its number."""
+        del self._children[one.order.task]
+        processes.send_group(one.pid, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1])
 
     def _tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):
             self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _told(one: _Child, code: int, said: bytes) -> dict[str, Any]:
