@@ -149,7 +149,7 @@ class Views:
             kept = aside(window.path)
             window.path.rename(kept)
             beside["aside"] = self._name(kept)
-            said = f"{window.name} was changed and its artifact is another now: kept as {beside['aside']}"
+            said = f"{window.name} is not what this run wrote there last: kept as {beside['aside']}"
             record.write("note", node=node, kind="view", text=said, count=1)
         if state != "same":
             _copy(window.source, window.path)
