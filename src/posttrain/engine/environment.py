@@ -62,9 +62,12 @@ def anew(record: Path, resources: Resources) -> str:
     """Why work that was begun under the conditions on record cannot go on here; empty where it can."""
     now = conditions(resources)
     try:
-        before = cast("dict[str, Any]", json.loads(record.read_text(encoding="utf-8")))
+        before: Any = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        before = None
+    if not isinstance(before, dict):
         return "under which resources it was begun is not on record"
+    before = cast("dict[str, Any]", before)
     return ", ".join(f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key])
 
 

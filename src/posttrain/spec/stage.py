@@ -128,11 +128,14 @@ class Context(Protocol, Generic[K]):
         ...
 
     def emit(self, **metrics: float | int | str | list[Any] | dict[str, Any] | None) -> None:
-        """One step's numbers, for the ledger, the live view and trackers; `step` is its key."""
+        """One step's numbers, for the ledger, the live view and trackers; `step` is its key.
+
+        Raises BudgetReached, once they are told, where the time is over.
+        """
         ...
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """How far the node is."""
+        """How far the node is; raises BudgetReached where the time is over."""
         ...
 
     def note(self, kind: str, text: str, count: int = 1) -> None:
@@ -140,7 +143,10 @@ class Context(Protocol, Generic[K]):
         ...
 
     def spend(self, *, tokens: int = 0, money: Decimal = Decimal(0)) -> None:
-        """Count tokens and money; raises BudgetReached before a cap is passed."""
+        """Count tokens and money that are about to be used, or were used for what is not kept yet.
+
+        Raises BudgetReached, with nothing counted, where that would pass a cap: do not keep what was not counted.
+        """
         ...
 
 
