@@ -11,6 +11,8 @@ from cli.door import posttrain as door
 from posttrain import stages
 from posttrain.engine.expand import expand
 from posttrain.spec.load import load, shipped
+from posttrain.store.lock import Lock
+from posttrain.store.run import at
 from posttrain.trials.planted import Change, Mismatched, Planted, Replaced, every, standing
 
 RECIPES = files("posttrain") / "recipes"
@@ -139,8 +141,18 @@ def test_the_table_names_gate_node_defect_and_both_verdicts(ground):
     assert said.code == 0, said.out + said.err
     row = next(line.split() for line in said.out.splitlines() if "one gold corrupted" in line)
     assert row == ["golds", "prepare/algebra", "one", "gold", "corrupted", "pass", "fail", "caught"]
-    assert "--set stage.specialist.steps=60" in said.out
+    assert "--set stage.specialist.steps=80" in said.out
     assert "1 defect, 1 caught" in said.out
+
+
+def test_two_commands_in_one_folder_do_not_mix(tmp_path):
+    """The second says who is at it, and exits 2."""
+    held = Lock(at(tmp_path / "m" / "trials").lock)
+    assert held.take() is None
+    said = door("mutants", "spectrum", "--run", tmp_path / "m", "--only", "golds")
+    held.release()
+    assert said.code == 2
+    assert "trials are held here by process" in said.err
 
 
 @pytest.mark.nightly

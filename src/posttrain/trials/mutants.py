@@ -4,10 +4,11 @@ The ground is the recipe itself, run once on a world where its gates pass honest
 again with a defect (`trials.planted`).
 """
 
+import contextlib
 import json
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,12 +23,15 @@ from posttrain.spec.errors import Stop, UsageError
 from posttrain.spec.gate import Gate, Metrics, Verdict
 from posttrain.spec.recipe import Recipe
 from posttrain.spec.words import suggest
-from posttrain.store import artifact
+from posttrain.store import artifact, lock
 from posttrain.store.run import Run, at, file_name
 from posttrain.trials import world
 from posttrain.trials.found import Trial, Tried, Words
 from posttrain.trials.planted import Change, Mismatched, Planted, every
 from posttrain.trials.trial import WORK, change_of
+
+TRIALS = "trials"
+"""The folder of the trials, in that of their ground."""
 
 PROFILE = "smoke"
 """The profile of the trials unless another is asked for."""
@@ -60,8 +64,23 @@ def mutants(
     asked = replace(asked, profiles=profiles, sets=(*sets, *asked.sets), run=folder)
     recipe = api.load_recipe(asked)
     held = _chosen(_held(expand(recipe, stages)), only)
-    court = _Court(recipe, at(folder), _made(asked, held, watch))
-    return Tried(recipe, folder, sets, tuple(court.hold(held, told)))
+    with _alone(at(folder / TRIALS)):
+        court = _Court(recipe, at(folder), _made(asked, held, watch))
+        return Tried(recipe, folder, sets, tuple(court.hold(held, told)))
+
+
+@contextlib.contextmanager
+def _alone(place: Run) -> Generator[None]:
+    """Be the one process that holds trials in a folder."""
+    held = lock.Lock(place.lock)
+    holder = held.take()
+    if holder is not None:
+        remedy = "Wait for it, or give these trials another folder with --run."
+        raise UsageError(f"trials are held here by {holder}.", where=str(place.folder), remedy=remedy)
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _ground_sets(source: str | Path, folder: Path) -> tuple[str, ...]:
@@ -182,7 +201,7 @@ class _Court:
 
     def _place(self, held: _Held, honest: bool) -> Run:
         side = "honest" if honest else "planted"
-        return at(self.ground.folder / "trials" / f"{held.defect}-{file_name(held.node.id)}-{side}")
+        return at(self.ground.folder / TRIALS / f"{held.defect}-{file_name(held.node.id)}-{side}")
 
     def _judged(self, held: _Held, ended: Mapping[str, Stop | None]) -> Trial:
         said = _said(held)
