@@ -180,9 +180,9 @@ def work(
 ) -> dict[str, str]:
     """Work one node of a run in this process; the fingerprint and digest of what it made.
 
-    `until`: Unix seconds at which the run's hours are over.
+    `until`: when the run's hours are over, by this machine's monotonic clock.
     """
-    left_s = None if until is None else until - time.time()
+    left_s = None if until is None else until - time.monotonic()
     place = existing(Path(run))
     recipe = load(place.recipe, kinds=kinds)
     order = Order(invocation, strict=strict, again=again, budget=recipe.budget, left_s=left_s)

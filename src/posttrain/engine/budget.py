@@ -36,15 +36,12 @@ class Purse:
     @property
     def left_s(self) -> float | None:
         """Seconds that are left of the run's hours; None: no end."""
-        if self.caps.hours is None:
-            return None
-        return self.caps.hours * HOUR - (time.monotonic() - self._start)
+        return None if self.until is None else self.until - time.monotonic()
 
     @property
     def until(self) -> float | None:
-        """Unix seconds at which the run's hours are over, for nodes; the driver itself trusts no wall clock."""
-        left = self.left_s
-        return None if left is None else time.time() + left
+        """When the run's hours are over, by the clock that all processes of this machine share and that never jumps."""
+        return None if self.caps.hours is None else self._start + self.caps.hours * HOUR
 
     def refusal(self) -> str:
         """Why nothing more is started; empty while something may be."""
