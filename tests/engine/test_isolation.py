@@ -178,6 +178,26 @@ def test_the_log_separates_attempts(hands: Make) -> None:
     assert one.log.count("== node, attempt 1, process ") == 2
 
 
+def test_without_proc_nodes_are_watched_and_ended_through_ps(hands: Make) -> None:
+    one = hands("sleeps_over_child", warm=("engine.elsewhere",))
+    one.begin(timeout=2.0)
+    error = one.end().error
+    assert isinstance(error, TimedOut)
+    assert f"its child {one.grandchild} ({sys.executable} -c" in error.what
+    assert gone(one.grandchild)
+    beats = [told for event, told in one.events if event == "heartbeat"]
+    assert beats and beats[-1]["memory"] > 1 << 20
+    assert {event for event, _ in one.events} == {"heartbeat", "note"}
+
+
+def test_without_proc_memory_is_limited_from_outside(hands: Make) -> None:
+    one = hands("child_allocates", warm=("engine.elsewhere",))
+    one.begin(memory=256 << 20)
+    error = one.end().error
+    assert isinstance(error, StageFailed)
+    assert "its processes together resided in more than its limit" in error.what
+
+
 def test_processes_are_the_same_from_ps_and_from_the_kernel() -> None:
     process = subprocess.Popen(["sleep", "60"])
     spent = psutil.Process().cpu_times()

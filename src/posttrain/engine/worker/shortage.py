@@ -9,6 +9,7 @@ from posttrain.engine.machine import amount
 from posttrain.engine.worker import stack
 from posttrain.spec.errors import StageFailed
 
+STATUS = Path("/proc/self/status")
 STACK = 8 << 20
 """Bytes that a thread's stack reserves and hardly ever uses: reserved bytes count against the limit inside."""
 SPARE_THREADS = 8
@@ -100,7 +101,7 @@ def told(how: str, held: int | None, limit: int | None, standing: str) -> StageF
 def _status() -> dict[str, int]:
     """The sizes in bytes that Linux tells of this process; empty elsewhere."""
     try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     words = [line.split() for line in lines if line.endswith(" kB")]

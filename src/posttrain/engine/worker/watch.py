@@ -14,7 +14,7 @@ ANSWER = 0.5
 """Seconds that a process has to say where it stands."""
 GLANCE = 0.05
 """Seconds between two looks for its answer."""
-WEIGH, COUNT = 0.25, 2.0
+WEIGH, COUNT = 0.25 if processes.LINUX else 1.0, 2.0
 """Seconds between two looks at the memory of a node that has a limit, and at which processes are its own."""
 IDLE = 0.01
 """Share of a core below which a node counts as quiet."""

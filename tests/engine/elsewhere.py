@@ -1,0 +1,7 @@
+"""Imported into a worker, this makes it see no more than a system without /proc shows."""
+
+from posttrain.engine.worker import processes, shortage
+
+processes.LINUX = False
+processes.PROC = processes.PROC / "nowhere"
+shortage.STATUS = processes.PROC / "nowhere"
