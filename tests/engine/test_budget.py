@@ -13,6 +13,7 @@ from posttrain import api
 from posttrain.api import Asked
 from posttrain.engine.run import Ended, Finished, Task
 from posttrain.spec.errors import Stop
+from posttrain.spec.load.views import OWN
 from posttrain.store import ledger
 from posttrain.store.account import Account, Spent
 
@@ -207,3 +208,11 @@ def test_the_plan_warns_where_an_estimate_is_above_a_cap(bed: Bed) -> None:
     assert api.plan(bed.asked(), kinds=SPENDERS).warnings == ()
     found = api.plan(bed.asked("budget.tokens=4000"), kinds=SPENDERS).warnings
     assert found == ("budget.tokens = 4000, and at most 3000 are expected after the 1500 that are spent.",)
+
+
+def test_no_view_can_fall_on_anything_that_a_run_leaves(bed: Bed, tmp_path: Path) -> None:
+    """`OWN` names every file that posttrain keeps in the folder of a run or of a store."""
+    bed.run("budget.tokens=1350", store=tmp_path / "store")
+    api.report(bed.folder)
+    kept = {path.name for folder in (bed.folder, tmp_path / "store") for path in folder.iterdir()}
+    assert kept <= {*OWN} and {"account.json", "store", "nodes", "scratch", "artifacts"} <= kept
