@@ -1,6 +1,9 @@
 """Killed before every single file operation of a whole run: driver, commit, pointer, locks; then the same command."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +25,40 @@ steps = 2
 kind = "mix"
 inputs = { parts = "prepare" }
 """
+
+
+class Scanned:
+    """A folder's entries in an order of our own."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        self._entries = iter(entries)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._entries
+
+    def __next__(self) -> Any:
+        return next(self._entries)
+
+    def __enter__(self) -> Iterator[Any]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._entries = iter(())
+
+
+@pytest.fixture(params=["forward", "backward"])
+def order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are read, and so cleared away, in order of name or against it: a file system may have any order."""
+    scan = os.scandir
+
+    def scanned(*place: Any) -> Scanned:
+        with scan(*place) as entries:
+            return Scanned(sorted(entries, key=lambda entry: entry.name, reverse=request.param == "backward"))
+
+    monkeypatch.setattr(os, "scandir", scanned)
 
 
 def names(folder: Path) -> list[str]:
@@ -64,3 +101,28 @@ def test_making_again_after_every_crash(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(found) > 20
     assert not wrong(bed, found, expected, again=("prepare",))
     assert not wrong(bed, found, expected), "the same holds when it is not asked for again"
+
+
+@pytest.mark.usefixtures("order")
+def test_making_again_what_was_just_made_after_every_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """S-A7: asked for again after a crash in the clearing away of what it was made from: half of that is not used."""
+    bed = Bed(tmp_path, RECIPE)
+    found = surviving(crashes(bed.folder, bed.run, monkeypatch), without="logs")
+    expected = state(bed)
+    found = [crash for crash in found if "power" not in crash.name and any("artifacts/" in key for key in crash.image)]
+    assert len(found) > 20
+    assert not wrong(bed, found, expected, again=("prepare",))
+
+
+@pytest.mark.usefixtures("order")
+def test_other_resources_after_every_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """S-A7: work thrown away because resources changed is thrown away whole, even for who goes back to the old ones."""
+    bed = Bed(tmp_path, RECIPE)
+    begun = crashes(bed.folder, bed.run, monkeypatch)
+    expected = state(bed)
+    begun = [crash for crash in begun if "half" not in crash.name and not any("artifacts/" in k for k in crash.image)]
+    restore(begun[-1], bed.folder)
+    found = crashes(bed.folder, lambda: bed.run("resources.cpus=2"), monkeypatch)
+    found = [crash for crash in found if not any("artifacts/" in key for key in crash.image)]
+    assert len(found) > 10
+    assert not wrong(bed, found, expected)

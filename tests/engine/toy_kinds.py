@@ -67,20 +67,21 @@ def counted(knobs: Make) -> dict[str, Metric]:
 
 
 def _count(ctx: Any, knobs: Make) -> list[int]:
-    """Steps so far come from scratch; the file `attempts` says where each attempt began."""
-    state = ctx.scratch / "state.json"
-    done: list[int] = json.loads(state.read_text()) if state.exists() else []
-    for step in range(len(done), knobs.steps):
-        done.append(step)
+    """Steps so far come from scratch, a row a step beside the state, as a training run keeps them."""
+    state, rows = ctx.scratch / "state.json", ctx.scratch / "rows"
+    rows.mkdir(exist_ok=True)
+    done: int = json.loads(state.read_text()) if state.exists() else 0
+    for step in range(done, knobs.steps):
+        (rows / f"{step:03d}").write_text(str(step))
         fresh = state.with_suffix(".new")
-        fresh.write_text(json.dumps(done))
+        fresh.write_text(json.dumps(step + 1))
         fresh.replace(state)
         ctx.emit(step=step, loss=1 / (step + 1))
         ctx.progress(step + 1, knobs.steps, "steps")
         if knobs.trouble == "kill" and step == knobs.steps // 2 and not (ctx.scratch / "killed").exists():
             (ctx.scratch / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-    return done
+    return [int(row.read_text()) for row in sorted(rows.iterdir())]
 
 
 def _trouble(ctx: Any, knobs: Make) -> None:

@@ -61,6 +61,10 @@ class Store:
         """Everything of an unfinished node."""
         return self.root / "scratch" / fingerprint
 
+    def dropped(self, fingerprint: str) -> Path:
+        """Where unfinished work goes to be removed: what is half removed is never taken for work to go on with."""
+        return self.root / "scratch" / f".{fingerprint}"
+
     def cache(self, name: str) -> Path:
         """A folder that outlives nodes."""
         return self.root / "cache" / name

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from posttrain.engine.expand import Graph, Node
 from posttrain.engine.judge import inputs
 from posttrain.engine.plan import facts, own_folders
 from posttrain.engine.work.clock import Clock
+from posttrain.engine.work.leftovers import drop
 from posttrain.engine.work.limits import HOUR, Limits, Side
 from posttrain.engine.work.room import Room
 from posttrain.spec.errors import Mismatch
@@ -76,7 +76,7 @@ def work_node(graph: Graph, id: str, run: Run, order: Order) -> Manifest:
                 replaced=run.store.replaced(mark),
                 known=room.digests,
             )
-            shutil.rmtree(run.store.scratch(mark), ignore_errors=True)
+            drop(run.store, mark, run.store.scratch(mark))
         run.point(id, mark)
     return made
 
@@ -85,7 +85,7 @@ def _clear_if_other(node: Node, run: Run, mark: str, ledger: Ledger) -> None:
     """Throw away what an attempt under other resources left: its bits are not those this one would have."""
     store = run.store
     if store.work(mark).exists() and (why := environment.anew(store.conditions(mark), node.resources)):
-        shutil.rmtree(store.work(mark))
+        drop(store, mark, store.work(mark))
         ledger.write("note", node=node.id, kind="anew", text=f"starts anew: {why}", count=1)
     environment.record_conditions(store.conditions(mark), node.resources)
 
