@@ -203,7 +203,8 @@ def report(run: Path, out: Path | None = None) -> Path:
 def show(reference: Path) -> Shown:
     """The artifact that `RUN/NODE` or a folder is."""
     folder = locate(reference)
-    made = artifact.manifest(folder)
+    known = run_of(reference) is not None or artifact.manifest(folder) is not None
+    made = artifact.glance(folder) if known else None
     if made is None:
         raise UsageError(
             "this folder is no artifact.", where=str(reference), remedy="Give RUN/NODE of a finished node."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from posttrain.reports.judged import Judgements
+from posttrain.reports import wording
 from posttrain.reports.view import STEP, Beat, NodeView, Setting, State, View
 from posttrain.spec.errors import Mismatch, Stop
 from posttrain.store import ledger
@@ -41,6 +42,8 @@ class _Told:
     steps: dict[tuple[str, str], dict[Any, STEP]] = field(default_factory=dict[tuple[str, str], dict[Any, STEP]])
     judged: Judgements = field(default_factory=Judgements)
     invocations: list[_Invocation] = field(default_factory=list["_Invocation"])
+    odd: int = 0
+    """Records that lack what their event has."""
 
     def run_started(self, record: Record) -> None:
         """A new invocation: what it says counts."""
@@ -148,8 +151,11 @@ def fold(records: Iterable[Record]) -> _Told:
     for record in records:
         told.time(record)
         reader = readers.get(str(record["event"]))
-        if reader is not None:
-            reader(record)
+        try:
+            if reader is not None:
+                reader(record)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            told.odd += 1
     return told
 
 
@@ -177,11 +183,15 @@ def read(folder: Path) -> View:
         started=float(worked[0].began["t"]) if worked else None,
         took=sum(one.until - float(one.began["t"]) for one in worked) if worked else None,
         environment=cast(Record, worked[-1].began.get("environment") or {}) if worked else {},
-        unread=str(ledger.unread(run.ledger)),
+        unread="; ".join(filter(None, (str(ledger.unread(run.ledger)), _odd(told)))),
         lapsed=lapsed,
         rejudged=told.judged.last,
         troubles=tuple(error for error in told.judged.views.values() if error),
     )
+
+
+def _odd(told: _Told) -> str:
+    return wording.counted(told.odd, "record") + " without what its event must say" if told.odd else ""
 
 
 def _stage(entry: Record) -> str:

@@ -87,7 +87,7 @@ class Again:
         if lost:
             return f"{node.id} reads {lost}, which {'has a mismatch' if lost in self._mismatches else 'is not judged'}"
         folder = self._run.store.artifact(mark)
-        made = artifact.manifest(folder)
+        made = artifact.glance(folder)
         if made is None:
             return f"the artifact of {node.id} was removed"
         changed = self._changed(node, made)
