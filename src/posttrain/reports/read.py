@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from posttrain.reports.judged import Judgements
 from posttrain.reports import wording
+from posttrain.reports.judged import Judgements
 from posttrain.reports.view import STEP, Beat, NodeView, Setting, State, View
 from posttrain.spec.errors import Mismatch, Stop
 from posttrain.store import ledger
