@@ -100,12 +100,13 @@ def test_what_is_no_run_or_artifact_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_planning_knows_no_torch(made: Asked) -> None:
-    """S-A12: plan, and a run that keeps everything, import no torch."""
+    """S-A12: plan, a run that keeps everything, and a gate whose numbers need none, import no torch."""
     script = (
         "import sys; from pathlib import Path; from posttrain import api\n"
         f"asked = api.Asked(Path({str(made.source)!r}), run=Path({str(made.run)!r}))\n"
         "assert api.plan(asked).plan.idle\n"
         "assert api.run(asked).code == 0\n"
+        "assert api.judge(asked.run).code == 0\n"
         "assert not {'torch', 'transformers', 'rich', 'jinja2'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -111,6 +111,21 @@ def test_the_second_run_keeps_everything(home, run):
     assert digests(run) == before
 
 
+def test_gate_finds_in_the_rows_what_the_run_said(home, run):
+    """C-S1: gate alone counts every metric again and gives the run's verdicts; a number leads back to its data."""
+    said = {(v["node"], v["gate"]): v["value"] for v in records(run, "verdict")}
+    judged = command("gate", str(run), "--json", cwd=home)
+    told = json.loads(judged.stdout)
+    assert (judged.returncode, told["unjudged"], told["mismatches"], told["remarks"]) == (0, {}, {}, [])
+    assert {(v["node"], v["gate"]): v["value"] for v in told["verdicts"]} == said
+    shown = command("show", str(run / "exam_final"), "--metric", "pass@1", "--json", cwd=home)
+    traced = json.loads(shown.stdout)
+    assert [file["name"] for file in traced["files"]] == ["report.json", "scores.jsonl"]
+    assert traced["files"][1]["rows"] == 32 and traced["recount"] == "counted again from its files: the same"
+    sources = {link["node"] for link in traced["chain"] if not link["reads"]}
+    assert sources == {"base", "prepare/algebra", "prepare/calculus", "prepare/geometry", "prepare/statistics"}
+
+
 def test_running_the_resolved_recipe_keeps_everything(home, run, tmp_path):
     """S-A6: recipe.json of a run gives equal fingerprints."""
     copy = tmp_path / "recipe.json"

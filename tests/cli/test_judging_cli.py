@@ -182,9 +182,9 @@ def test_show_leads_from_a_number_to_its_rows_and_their_seed(run):
     assert head.startswith("prepare/algebra: verified_share = 1") and "22/22" in head
     assert [line.split()[1:3] for line in files.splitlines() if "train.jsonl" in line] == [["20", "rows"]]
     assert files.endswith("counted again from its files: the same")
-    assert below.startswith("Made from\n  reads nothing; made from seed ")
+    assert below.startswith("Sources\n  prepare/algebra (prepare)  ") and "  seed " in below
     told = json.loads(posttrain("show", node, "--metric", "rows/train", "--json").out)
-    assert told["metric"]["value"] == 20 and told["chain"][0]["source"]
+    assert told["metric"]["value"] == 20 and told["chain"][0]["reads"] == []
     assert 'Did you mean "verified_share"?' in posttrain("show", node, "--metric", "verified").err
     file = node.parent.parent / "nodes" / "prepare.algebra" / "train.jsonl"
     file.resolve().write_text("")

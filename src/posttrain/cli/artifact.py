@@ -81,7 +81,7 @@ def traced(asked: Path, metric: str) -> str:
     parts = [
         f"{wording.line(found.node)}: {wording.line(name)} = {'  '.join(part for part in value if part)}",
         f"From\n{columns(files, right=(1, 2))}\n  {found.recount}",
-        "Made from\n" + lineage(found.chain),
+        _chain(found.chain),
     ]
     return "\n\n".join(parts)
 
@@ -149,19 +149,42 @@ def _now(asked: Path, made: Manifest | None) -> tuple[str, str]:
 
 def lineage(links: Iterable[Link]) -> str:
     """Artifacts below the one that reads them, down to those that read nothing, with their seeds and files."""
-    lines = [_link(link) for link in links if link.depth or link.source]
-    return "\n".join(lines) or "  reads nothing"
+    return "\n".join(_link(link) for link in links if link.depth or not link.reads)
 
 
 def _link(link: Link) -> str:
-    made_from = [f"seed {link.seed}"] if link.source and link.seed is not None else []
-    made_from += [f"{knob} {digest[:12]}" for knob, digest in link.files.items()]
-    about = f" ({link.kind})" if link.kind else " (a folder of yours)"
-    indent = "  " * link.depth
     if not link.depth:
-        return f"  reads nothing; made from {', '.join(made_from)}"
-    more = " …" if link.again else f"  from {', '.join(made_from)}" if made_from else ""
-    return f"{indent}{wording.line(link.role)}: {wording.line(link.node)}{about}  {link.digest[:12]}{more}"
+        return f"  reads nothing; made from {_origin(link)}"
+    more = "" if link.again or link.reads or not link.kind else f"  from {_origin(link)}"
+    dots = " …" if link.again and link.reads else ""
+    return f"{'  ' * link.depth}{wording.line(link.role)}: {_called(link)}  {link.digest[:12]}{more}{dots}"
+
+
+def _called(link: Link) -> str:
+    return f"{wording.line(link.node)} ({link.kind or 'a folder of yours'})"
+
+
+def _origin(link: Link) -> str:
+    """What a source was made from."""
+    seed = [] if link.seed is None else [f"seed {link.seed}"]
+    return ", ".join([*seed, *(f"{wording.line(knob)} {digest[:12]}" for knob, digest in link.files.items())])
+
+
+def _chain(links: Iterable[Link]) -> str:
+    """Every artifact that a number rests on, once, with what it read; then the sources."""
+    once = [link for link in links if not link.again]
+    made = [(_called(link), link.digest[:12], f"reads {_grouped(link.reads)}") for link in once if link.reads]
+    sources = [(_called(link), link.digest[:12], _origin(link)) for link in once if not link.reads]
+    parts = [("Made from\n" + columns(made)) if made else "", "Sources\n" + columns(sources)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _grouped(nodes: Iterable[str]) -> str:
+    """Names of nodes, several members of one stage as `prepare/* (4)`."""
+    stages: dict[str, list[str]] = {}
+    for node in dict.fromkeys(nodes):
+        stages.setdefault(node.partition("/")[0], []).append(node)
+    return ", ".join(many[0] if len(many) == 1 else f"{stage}/* ({len(many)})" for stage, many in stages.items())
 
 
 def _tree(folder: Path, made: Manifest) -> dict[str, Any]:

@@ -42,10 +42,10 @@ class Link:
     seed: int | None
     files: Mapping[str, str]
     """Files that its knobs name: knob → sha256."""
-    source: bool
-    """Nothing was read to make it but its files and its seed."""
+    reads: tuple[str, ...]
+    """Nodes and folders that it was made from; none: a source, made of its files and its seed alone."""
     again: bool
-    """It stands further up with everything below it."""
+    """It stands further up, with everything below it."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,17 @@ def chain(folder: Path, made: Manifest) -> Iterator[Link]:
 
 
 def _below(folder: Path, made: Manifest, depth: int, role: str, known: set[str]) -> Iterator[Link]:
-    inputs = [(name, one) for name, given in made.facts.inputs.items() for one in given]
-    again = made.digest in known and bool(inputs)
-    facts = made.facts
-    yield Link(depth, role, made.node, made.kind, made.digest, facts.seed, facts.files, source=not inputs, again=again)
+    facts, again = made.facts, made.digest in known
+    inputs = [(name, one) for name, given in facts.inputs.items() for one in given]
+    reads = tuple(one.node for _, one in inputs)
+    yield Link(depth, role, made.node, made.kind, made.digest, facts.seed, facts.files, reads, again)
     known.add(made.digest)
     for name, one in inputs if not again else ():
         at = neighbour(folder, one.fingerprint)
         above = artifact.manifest(at) if one.fingerprint else None
         if above is None:
-            yield Link(depth + 1, name, one.node, "", one.digest, None, {}, source=True, again=False)
+            yield Link(depth + 1, name, one.node, "", one.digest, None, {}, (), again=one.digest in known)
+            known.add(one.digest)
         else:
             yield from _below(at, above, depth + 1, name, known)
 
