@@ -191,7 +191,7 @@ def read(folder: Path) -> View:
 
 
 def _odd(told: _Told) -> str:
-    return wording.counted(told.odd, "record") + " without what its event must say" if told.odd else ""
+    return wording.counted(told.odd, "record") + " without what their event must say" if told.odd else ""
 
 
 def _stage(entry: Record) -> str:
