@@ -236,3 +236,12 @@ def test_a_dump_becomes_one_line() -> None:
     ours = "mine/kind.py:6 parse ← stages/sft.py:12 run ← engine/work.py:84 work_node"
     assert stack.of_dump(DUMP.format(lib=sysconfig.get_path("stdlib"))) == f"{inner} ← {ours}"
     assert stack.of_dump("nothing of the kind") == ""
+
+
+@pytest.mark.parametrize("timeout", [0.001, 0.03])
+def test_a_timeout_right_after_the_start_is_a_timeout(hands: Make, timeout: float) -> None:
+    """Nobody is asked where it stands before it can answer."""
+    one = hands("quiet")
+    for _ in range(3):
+        one.begin(timeout=timeout)
+        assert isinstance(one.end().error, TimedOut)

@@ -1,6 +1,5 @@
 """A small process above the worker: when the worker or the run above it dies, nothing of theirs goes on living."""
 
-import contextlib
 import os
 import resource
 import select
@@ -30,34 +29,34 @@ def split(channel: int) -> None:
         os.close(ring)
         return
     signal.set_wakeup_fd(ring)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, only_wake)
+    asked = list[int]()
+    signal.signal(signal.SIGCHLD, only_wake)
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_like(_outlive(worker, channel, bell))
+    _end_like(_outlive(worker, channel, bell, asked))
 
 
-def _outlive(worker: int, channel: int, bell: int) -> int:
-    """Wait for the worker's end, its wait status; hurry it where the run is gone or somebody ends us."""
+def _outlive(worker: int, channel: int, bell: int, asked: list[int]) -> int:
+    """Wait for the worker's end, its wait status; hurry it where the run is gone or we are asked to end."""
     watched = select.poll()
     watched.register(channel, 0)
     watched.register(bell, select.POLLIN)
     patience: float | None = None
     while True:
         left = None if patience is None else max(0.0, patience - time.monotonic()) * 1000
-        ready = watched.poll(left)
+        ready = dict(watched.poll(left))
+        if bell in ready:
+            os.read(bell, 4096)
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
             return status
-        if patience is None:
+        if patience is None and (channel in ready or asked):
             patience = time.monotonic() + PATIENCE
-            with contextlib.suppress(KeyError):
-                watched.unregister(channel)
+            watched.unregister(channel)
             processes.send(worker, signal.SIGTERM)
-        elif time.monotonic() >= patience:
+        elif patience is not None and time.monotonic() >= patience:
             processes.send(worker, signal.SIGKILL)
-        for file, _ in ready:
-            if file == bell:
-                os.read(bell, 4096)
+            patience += 1
 
 
 def sweep(known: tuple[int, ...] = (), patience: float = PATIENCE) -> None:

@@ -47,6 +47,7 @@ class Worker:
         signal.set_wakeup_fd(self._ring)
         signal.signal(signal.SIGCHLD, guard.only_wake)
         signal.signal(signal.SIGTERM, self._finish)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until a child has learnt to answer it
 
     def serve(self) -> None:
         """Start, watch, signal and reap children; returns when the parent is gone, with every child killed."""

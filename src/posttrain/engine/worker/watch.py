@@ -61,6 +61,7 @@ class _Question:
 class _Seen:
     """What the last heartbeat found."""
 
+    at: float
     active: float
     """When it was last seen at work."""
     cpu_s: float = 0.0
@@ -80,17 +81,20 @@ class Watch:
         """Bytes it resided in when last seen."""
         self._pid, self._log, self._terms = pid, log, terms
         self._deadline = now + terms.timeout if terms.timeout else NEVER
-        self._beat, self._weigh = now + terms.beat, now if terms.memory else NEVER
+        self._beat, self._weigh = self._next_beat(now), now if terms.memory else NEVER
         self._count, self._kill, self._glance = NEVER, NEVER, NEVER
         self._question: _Question | None = None
         self._family: tuple[int, ...] = (pid,)
-        self._seen = _Seen(active=now)
+        self._seen = _Seen(at=now, active=now)
 
     @property
     def due(self) -> float:
         """When to look next."""
-        later = () if self.error else (self._deadline, self._weigh, self._beat)
-        return min(self._kill, self._glance, *later)
+        if self.error is not None:
+            return self._kill
+        if self._question is not None:
+            return min(self._glance, self._beat)
+        return min(self._deadline, self._weigh, self._beat)
 
     def look(self, now: float, table: Callable[[], Table]) -> list[Event]:
         """Do what is due; the events to tell. `table` gives all processes as they are now."""
@@ -103,9 +107,13 @@ class Watch:
         if self.error is None and self._question is None:
             self._hold(now, table)
         if self.error is None and now >= self._beat:
-            self._beat = now + self._terms.beat
+            self._beat = self._next_beat(now)
             events.append(self._heartbeat(now, self._all(table())))
         return events
+
+    def _next_beat(self, now: float) -> float:
+        """The same moment for all nodes: one look at the processes serves them all."""
+        return (now // self._terms.beat + 1) * self._terms.beat
 
     def _hold(self, now: float, table: Callable[[], Table]) -> None:
         """Ask where it stands, if its time is up or its memory is above the limit: what ends it."""
@@ -124,9 +132,9 @@ class Watch:
 
     def _heartbeat(self, now: float, family: list[Process]) -> Event:
         cpu, wrote = sum(process.cpu_s for process in family), processes.written(family)
-        if cpu - self._seen.cpu_s >= IDLE * self._terms.beat or wrote != self._seen.written:
+        if cpu - self._seen.cpu_s >= IDLE * (now - self._seen.at) or wrote != self._seen.written:
             self._seen.active, self._seen.reported = now, False
-        self._seen.cpu_s, self._seen.written = cpu, wrote
+        self._seen.at, self._seen.cpu_s, self._seen.written = now, cpu, wrote
         quiet = now - self._seen.active
         if quiet >= self._terms.hang and not self._seen.reported and self._question is None:
             self._seen.reported = True
@@ -149,9 +157,7 @@ class Watch:
             question.size, self._glance = size, now + GLANCE
             return []
         self._question, self._glance = None, NEVER
-        with self._log.open("rb") as file:
-            file.seek(question.offset)
-            standing = stack.of_dump(file.read(1 << 20).decode(errors="replace"))
+        standing = stack.of_dump(_from(self._log, question.offset))
         now_there = table()
         children = self._children(now_there)
         if question.about == "hang":
@@ -199,6 +205,16 @@ def _called(command: str, own: str) -> str:
     if command in ("", own):
         return "a fork of it" if command else "its name is not known"
     return command if len(command) <= LONGEST else command[: LONGEST - 1] + "…"
+
+
+def _from(path: Path, offset: int) -> str:
+    """What a log says from somewhere on; nothing where it is gone."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(1 << 20).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _size(path: Path) -> int:
