@@ -565,3 +565,198 @@ def test_hostile_text_in_data_does_not_act(home, tmp_path):
     for text in (page, told, said.out, posttrain("status", run).out, posttrain("show", run / "tune").out):
         assert "\x1b" not in text and "\u202e" not in text
     assert set(actions(home).values()) == {"keep"}
+
+
+def by_path(folder: Path) -> tuple[str, ...]:
+    """The exam of a model that is no node but a folder."""
+    return ("--only", "exam", *setting(f'stage.exam.model={{path="{folder}"}}'))
+
+
+def no_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "config": (no_config, "the config is not usable: it has no config.json"),
+    "cut": (cut_weights, "the weights cannot be read: is not a whole safetensors file"),
+    "tokenizer": (no_tokenizer, "the tokenizer cannot be used: it holds no tokenizer."),
+    "NaN": (no_number, "model.embed_tokens.weight holds numbers that are not finite."),
+    "adapter": (only_an_adapter, "it holds an adapter without the base the adapter belongs to"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_model_is_not_used(home, tmp_path, case):
+    """S-A10: given as a folder it is checked where it is used: exit 6, each damage in its own words."""
+    damage, says = DAMAGED[case]
+    folder = model(home, tmp_path / "model", damage)
+    if case == "adapter":
+        (folder / "config.json").unlink()
+    cause = failed(home, "exam", *by_path(folder)[2:], code=6)
+    assert says in cause and str(folder) in cause and "nothing is built on a damaged one" in cause
+
+
+def test_a_sound_model_is_used(home, tmp_path):
+    """The same folder without damage sits the exam."""
+    folder = model(home, tmp_path / "model", lambda folder: None)
+    said = posttrain("run", "mine.toml", "--run", tmp_path / "run", "--store", "run", *by_path(folder)[2:])
+    assert said.code == 0, said
+
+
+def add(folder: Path) -> None:
+    (folder / "extra").write_text("x")
+
+
+def make_link(folder: Path) -> None:
+    (folder / "config.json").rename(folder.parent / "aside.json")
+    (folder / "config.json").symlink_to(folder.parent / "aside.json")
+
+
+SHOWN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+    "added": (add, "extra was added"),
+    "folder": (lambda folder: (folder / "extra").mkdir(), "extra was added"),
+    "link": (make_link, "config.json is a link and was a file"),
+    "cut": (cut_weights, "model.safetensors has changed ("),
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_a_damaged_artifact_is_never_used_and_never_rebuilt_unasked(home, copied, case):
+    """S-A8: plan, gate, show, verify and run name it, exit 6; --again makes it anew, with equal bytes."""
+    damage, says = SHOWN[case]
+    folder = (copied / "nodes" / "tune").resolve()
+    digest = json.loads((folder / "manifest.json").read_text())["digest"]
+    damage(folder)
+    here = ("mine.toml", "--run", copied)
+    for words in (("plan", *here), ("gate", copied), ("verify", copied), ("show", copied / "tune")):
+        said = posttrain(*words)
+        assert says in said.out + said.err and "Traceback" not in said.out + said.err, (words, said)
+        assert said.code == 6 or (words[0] == "show" and "nothing made" in said.out), (words, said)
+    if case not in ("missing", "no manifest"):
+        return
+    for words in (("run", *here), ("run", *here, *by_path(copied / "tune"))):
+        said = posttrain(*words)
+        assert said.code == 6 and says in said.out + said.err, (words, said)
+    again = posttrain("run", *here, "--again", "tune")
+    assert again.code == 0, again
+    assert json.loads((copied / "nodes" / "tune" / "manifest.json").read_text())["digest"] == digest
+    assert posttrain("verify", copied).code == 0
+    assert set(actions(home, "--run", copied).values()) == {"keep"}
+
+
+def test_a_store_of_a_newer_version(home, copied):
+    """Bad input: a store made by a newer version: exit 6, update; nothing of it is called damaged or made again."""
+    for manifest in (copied / "artifacts").glob("*/manifest.json"):
+        manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2', 1))
+    before = traces(copied / "artifacts")
+    for words in (("plan", "mine.toml", "--run", copied), ("run", "mine.toml", "--run", copied), ("verify", copied)):
+        said = posttrain(*words)
+        told = said.out + said.err
+        assert said.code == 6 and "manifest.json was made by a newer posttrain." in told, said
+        assert "damaged" not in told.replace("damages", "") and "--again" not in told
+    assert "Update posttrain." in posttrain("run", "mine.toml", "--run", copied).out
+    assert traces(copied / "artifacts") == before
+
+
+def test_a_ledger_with_a_torn_last_line(home, copied):
+    """Bad input: status tells it, the next run begins a line of its own, nothing is lost."""
+    ledger = copied / "ledger.jsonl"
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole[:-40])
+    lines = whole.count(b"\n")
+    assert f"Ledger: 1 line is torn by a kill ({lines})." in posttrain("status", copied).out
+    assert posttrain("verify", copied).code == 0
+    assert posttrain("run", "mine.toml", "--run", copied).code == 0
+    assert posttrain("status", copied).code == 0
+    assert ledger.read_bytes().startswith(whole[:-40] + b"\n{")
+
+
+def test_a_ledger_with_garbage_in_the_middle(home, copied):
+    """Bad input: counted and named by status, report and verify; what the other lines say is told."""
+    ledger = copied / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    before = posttrain("status", copied).out
+    odd = [
+        b"garbage\n",
+        b"\xff\x00\n",
+        b'{"t": 1, "event": "verdict"}\n',
+        b'{"t": 1, "event": "plan", "decisions": 3}\n',
+    ]
+    said_of_odd = "2 lines are no record of ours (4, 5); 2 records without what their event must say"
+    ledger.write_bytes(b"".join([*lines[:3], *odd, *lines[3:]]))
+    said = posttrain("status", copied)
+    assert said.code == 0 and f"Ledger: {said_of_odd}.\n" in said.out
+    assert said.out.replace(f"Ledger: {said_of_odd}.\n", "") == before
+    said = posttrain("verify", copied)
+    assert said.code == 6 and "2 lines are no record of ours (4, 5)" in said.out
+    assert posttrain("report", copied, "--out", copied / "told.md").code == 0
+    assert "2 lines are no record of ours" in (copied / "told.md").read_text()
+    assert posttrain("run", "mine.toml", "--run", copied).code == 0
+
+
+def test_a_lock_of_a_process_that_is_dead(home, copied):
+    """Bad input: a lock file left by a dead pid, or by a host that is gone, holds nobody up."""
+    for pid, host in ((999_999_999, "here"), (1, "a-host-that-is-gone")):
+        held = json.dumps({"pid": pid, "host": host, "since": 1.0})
+        (copied / "lock").write_text(held)
+        (copied / "locks").mkdir(exist_ok=True)
+        for artifact in (copied / "artifacts").iterdir():
+            (copied / "locks" / artifact.name).write_text(held)
+        said = posttrain("run", "mine.toml", "--run", copied, "--again", "exam")
+        assert said.code == 0, said
+        assert host not in said.out + said.err
+        assert not (copied / "lock").exists()
+
+
+def test_a_resume_with_another_seed(home, copied):
+    """Bad input: the plan names the seed; the first seed's artifacts stay, and going back finds them."""
+    first = {path.name for path in (copied / "artifacts").iterdir()}
+    said = posttrain("plan", "mine.toml", "--run", copied, "--set", "seed=4", "--json")
+    decisions = {one["node"]: one for one in json.loads(said.out)["decisions"]}
+    assert said.code == 0 and decisions["base"]["action"] == "run"
+    assert any("seed" in reason for reason in decisions["base"]["reasons"]), decisions["base"]
+    said = posttrain("run", "mine.toml", "--run", copied, "--set", "seed=4", "--until", "base")
+    assert said.code == 0, said
+    assert first < {path.name for path in (copied / "artifacts").iterdir()}
+    assert set(actions(home, "--run", copied).values()) == {"keep"}
+    assert posttrain("verify", copied).code == 0
+
+
+def test_a_file_where_a_folder_must_be(home, copied):
+    """Bad input: exit 4 before anything runs, and the same command goes on when it is moved away."""
+    for name, here in (("artifacts", "file"), ("scratch", "file"), ("locks", "file"), ("ledger.jsonl", "folder")):
+        path = copied / name
+        if path.exists():
+            path.rename(copied / "aside")
+        path.write_text("mine") if here == "file" else path.mkdir()
+        said = posttrain("run", "mine.toml", "--run", copied)
+        assert (said.code, said.out) == (4, ""), said
+        assert said.err.startswith(f"{path}: this is a {here}, and a ") and "Move it away" in said.err
+        path.unlink() if here == "file" else path.rmdir()
+        if (copied / "aside").exists():
+            (copied / "aside").rename(path)
+    assert posttrain("run", "mine.toml", "--run", copied).code == 0
+    assert set(actions(home, "--run", copied).values()) == {"keep"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gives up privileges the Linux way")
+def test_a_store_that_must_not_be_written(home, copied, tmp_path):
+    """S-A8: also for root: exit 4 with the place; allowed again, the same command goes on."""
+    folders = [copied, *(copied / name for name in ("artifacts", "scratch", "locks") if (copied / name).exists())]
+    command = (sys.executable, "-m", "posttrain", "run", "mine.toml", "--run", tmp_path / "new", "--store", copied)
+    command += ("--set", "stage.exam.samples=1")
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        if unprivileged("touch", copied / "probe").code == 0:
+            pytest.skip("this user may write everywhere")
+        said = unprivileged(*command)
+        assert said.code == 4, said
+        assert "Permission denied" in said.out + said.err and "Traceback" not in said.out + said.err
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    done = unprivileged(*command)
+    assert done.code == 0, done
