@@ -112,6 +112,24 @@ def test_a_changed_file_is_a_mismatch(run):
     assert "not run" in said.out and "Stopped: " in said.out
 
 
+def test_what_is_stale_is_named_with_what_reads_it(tmp_path):
+    """Old rows prove nothing of a changed recipe: exit 3, the cause once, what follows in one line."""
+    folder = tmp_path / "run"
+    (tmp_path / "two.toml").write_text(
+        RECIPE + '[stage.more]\nkind = "prepare"\ndomain = "algebra"\ninputs = { ready = "prepare/algebra" }\n'
+    )
+    made = posttrain("run", tmp_path / "two.toml", "--run", folder)
+    assert made.code == 0, made
+    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe["stage"]["prepare"]["n_solutions"] = 2
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    said = posttrain("gate", folder)
+    assert said.code == 3
+    assert "Not judged:\n  prepare/algebra   is stale: knob n_solutions: 1 → 2\n" in said.out
+    assert "\n  what reads them: more\n" in said.out
+    assert "(exit code 3). prepare/algebra is stale: knob n_solutions: 1 → 2." in said.out
+
+
 def test_a_waiver_from_word_to_word(run):
     """By name, reason and day; shown by run, status and report; never an unqualified pass; withdrawn on the record."""
     strict = ("run", run / "recipe.json", "--run", run, "--set", "stage.prepare.gate.size.at_least=21")

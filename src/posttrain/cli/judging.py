@@ -1,6 +1,7 @@
 """The verbs that judge what is saved, and let a gate stand by name: gate and waive."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +53,7 @@ def text(run: Path, judged: "Judged") -> str:
     from posttrain.cli.tables import columns, resting, verdict_rows
     from posttrain.reports import wording
     from posttrain.reports.story import ending
+    from posttrain.spec.errors import INCONCLUSIVE
 
     parts: list[str] = []
     if judged.sets:
@@ -61,16 +63,29 @@ def text(run: Path, judged: "Judged") -> str:
     if judged.remarks:
         parts.append("Edited views:\n" + columns((remark,) for remark in judged.remarks))
     if judged.unjudged:
-        parts.append("Not judged:\n" + columns(judged.unjudged.items()))
+        parts.append(_unjudged(judged.unjudged))
     shown = judged.verdicts if judged.only else _open(judged.verdicts)
     if shown:
         head = "" if judged.only else "Gates that have not passed:\n"
         parts.append(head + columns(verdict_rows(shown)))
     failure = next((f"{node}: {m.what}" for node, m in judged.mismatches.items()), "")
+    if judged.code == INCONCLUSIVE:
+        failure = next((f"{why}." for why in judged.unjudged.values()), "")
     told = ending(judged.code, judged.verdicts, failure)
     last = [f"{run}: judged again from its rows", f"{told.title}: {told.says}", told.gates]
     parts.append("\n".join([*last, *resting(judged.code, judged.verdicts)]))
     return "\n\n".join(parts)
+
+
+def _unjudged(found: Mapping[str, str]) -> str:
+    """Nodes that could not be judged, and in one line those that only read them."""
+    from posttrain.cli.tables import columns
+
+    below = [node for node, why in found.items() if why.startswith(f"{node} reads ")]
+    rows = [(node, why.removeprefix(f"{node} ")) for node, why in found.items() if node not in below]
+    parts = [columns(rows)] if rows else []
+    parts += [f"  what reads {'them' if len(rows) > 1 else 'it'}: {', '.join(below)}"] if below else []
+    return "Not judged:\n" + "\n".join(parts)
 
 
 def _open(verdicts: "tuple[Verdict, ...]") -> "list[Verdict]":

@@ -94,8 +94,8 @@ class Again:
         if changed:
             return f"{node.id} is stale: {changed}"
         if self._count:
-            _refuse_damage(artifact.verify(folder))
-            _refuse_other_numbers(made.metrics, recounted(node, folder, made))
+            _refuse_damage(node, artifact.verify(folder))
+            _refuse_other_numbers(node, made.metrics, recounted(node, folder, made))
         self._made[node.id] = made
         reading = self._views(node, made)
         self._remarks += reading.remarks
@@ -133,19 +133,19 @@ def _folders(graph: Graph) -> Mapping[Source, Artifact]:
         return {}
 
 
-def _refuse_damage(damages: tuple[str, ...]) -> None:
+def _refuse_damage(node: Node, damages: tuple[str, ...]) -> None:
     if damages:
-        remedy = "Restore it from a copy, or make it again with --again."
+        remedy = f"Restore it from a copy, or make it again: posttrain run … --again {node.id}"
         raise Mismatch(f"{'; '.join(damages)} since it was made.", remedy=remedy)
 
 
-def _refuse_other_numbers(sealed: Metrics, counted: Metrics) -> None:
+def _refuse_other_numbers(node: Node, sealed: Metrics, counted: Metrics) -> None:
     """Mismatch where the rows give another number than the manifest holds, naming both."""
     for name in {**sealed, **counted}:
         was, now = sealed.get(name), counted.get(name)
         if was is None or not was.agrees(now):
             what = f"the manifest has {name} {_full(was, now)}, the rows give {_full(now, was)}."
-            raise Mismatch(what, remedy="The kind counts otherwise than it did: make it again with --again.")
+            raise Mismatch(what, remedy=f"The kind counts otherwise than it did: make it again with --again {node.id}.")
 
 
 def _full(metric: Metric | None, other: Metric | None) -> str:
