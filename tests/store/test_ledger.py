@@ -3,6 +3,9 @@
 import json
 import multiprocessing
 import os
+import random
+import time
+from itertools import count
 from pathlib import Path
 
 from hypothesis import given
@@ -105,27 +108,27 @@ def test_a_tail_sees_what_is_new_and_whole(tmp_path: Path) -> None:
     ledger.close()
 
 
-def write_many(path: Path, writer: int, count: int) -> None:
+def write_many(path: Path, writer: int, many: int) -> None:
     ledger = Ledger(path, run=str(writer))
-    for number in range(count):
+    for number in range(many):
         ledger.write("e", number=number, padding="x" * (writer * 37 % 5000))
     ledger.close()
 
 
 def test_concurrent_writers_never_mix_lines(tmp_path: Path) -> None:
     """S-A19: every line of four processes is whole, each writer's in order."""
-    path, count = tmp_path / "l", 300
+    path, many = tmp_path / "l", 300
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=write_many, args=(path, number * 40, count)) for number in range(4)]
+    writers = [context.Process(target=write_many, args=(path, number * 40, many)) for number in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     lines = path.read_bytes().splitlines()
-    assert len(lines) == 4 * count
+    assert len(lines) == 4 * many
     records = [json.loads(line) for line in lines]
     for number in range(4):
-        assert [r["number"] for r in records if r["run"] == str(number * 40)] == list(range(count))
+        assert [r["number"] for r in records if r["run"] == str(number * 40)] == list(range(many))
 
 
 def test_records_of_some_events_alone(tmp_path: Path) -> None:
@@ -136,3 +139,35 @@ def test_records_of_some_events_alone(tmp_path: Path) -> None:
     ledger.close()
     assert [record["event"] for record in read(tmp_path / "ledger.jsonl", ("waived", "view"))] == ["waived", "view"]
     assert len(list(read(tmp_path / "ledger.jsonl"))) == 4
+
+
+def write_on(path: Path, writer: int) -> None:
+    """Write until killed; long lines, so that a kill finds one half written."""
+    ledger = Ledger(path, run=str(writer))
+    for number in count():
+        ledger.write("e", number=number, padding="x" * (number * 7919 % 60_000))
+
+
+def test_writers_that_are_killed_tear_at_most_a_line_each(tmp_path: Path) -> None:
+    """S-A19: of a dozen writers half are killed at any moment: every other line is whole and in order, none mixed."""
+    path, most, draw = tmp_path / "l", 1000, random.Random(5)
+    path.touch()
+    context = multiprocessing.get_context("fork")
+    whole = [context.Process(target=write_many, args=(path, number, most)) for number in range(6)]
+    killed = [context.Process(target=write_on, args=(path, number)) for number in range(6, 12)]
+    for writer in (*whole, *killed):
+        writer.start()
+    for writer in killed:
+        while path.stat().st_size < draw.randint(1, 40) * 100_000:
+            time.sleep(0.001)
+        writer.kill()
+    for writer in (*whole, *killed):
+        writer.join()
+    assert [writer.exitcode for writer in (*whole, *killed)] == [0] * 6 + [-9] * 6
+    records = list(read(path))
+    lost = unread(path)
+    assert lost.strange == () and len(lost.torn) <= 6
+    assert path.read_bytes().count(b"\n") == len(records) + len(lost.torn) - (not path.read_bytes().endswith(b"\n"))
+    for number in range(12):
+        mine = [record["number"] for record in records if record["run"] == str(number)]
+        assert mine == list(range(most if number < 6 else len(mine)))
