@@ -17,12 +17,21 @@ from posttrain.store.run import Run, existing
 Record = Mapping[str, Any]
 
 
+SILENCE = 600.0
+"""Seconds without a record after which the clock was set, or the machine slept: heartbeats come far more often."""
+
+
 @dataclass
 class _Invocation:
     """One `posttrain run`."""
 
     began: Record
-    until: float
+    last: float
+    """When it was last heard of."""
+    heard: float = 0.0
+    """Seconds between its records; one that goes back, or is further from the one before than SILENCE, adds none."""
+    wall: float | None = None
+    """Seconds it took by its own count, where it came to its end."""
     code: int | None = None
     worked: bool = False
     """Whether it started a node."""
@@ -54,6 +63,7 @@ class _Told:
         """How the invocation ended."""
         if self.invocations:
             self.invocations[-1].code = record.get("code")
+            self.invocations[-1].wall = record.get("wall_s")
 
     def judged_again(self, record: Record) -> None:
         """A judgement of the whole run says how it stands now."""
@@ -67,7 +77,8 @@ class _Told:
             now = self.invocations[-1]
             if record.get("run") != now.began.get("run"):
                 return
-            now.until = float(record.get("t", now.until))
+            step, now.last = float(record["t"]) - now.last, float(record["t"])
+            now.heard += step if 0 < step <= SILENCE else 0.0
             now.worked = now.worked or record["event"] == "node_started"
 
     def plan_(self, record: Record) -> None:
@@ -181,7 +192,7 @@ def read(folder: Path) -> View:
         steps={id: found for id, node in nodes.items() if (found := _steps(told, node))},
         exit_code=last.code if last else None,
         started=float(worked[0].began["t"]) if worked else None,
-        took=sum(one.until - float(one.began["t"]) for one in worked) if worked else None,
+        took=sum(one.heard if one.wall is None else float(one.wall) for one in worked) if worked else None,
         environment=cast(Record, worked[-1].began.get("environment") or {}) if worked else {},
         unread="; ".join(filter(None, (str(ledger.unread(run.ledger)), _odd(told)))),
         lapsed=lapsed,
