@@ -15,10 +15,10 @@ def _turned_round(advantage: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _other_prompt(pieces: Callable[..., Any]) -> Callable[..., Any]:
-    """The trainer reads every response after its prompt twice over, as another template would put it."""
+    """The trainer reads every response after its prompt from back to front: a template that rollouts did not have."""
 
     def cut(responses: Sequence[Any], **how: Any) -> Any:
-        return pieces([replace(each, prompt_ids=each.prompt_ids * 2) for each in responses], **how)
+        return pieces([replace(each, prompt_ids=each.prompt_ids[::-1]) for each in responses], **how)
 
     return cut
 
@@ -61,7 +61,7 @@ PLANTED = (
     Planted(
         "rl",
         "same_numbers",
-        "rescored after another prompt, lr = 0",
+        "rescored under another template, lr = 0",
         Change(knobs={"lr": 0.0}, during=(Replaced("posttrain.train.rl.learn", "pieces", _other_prompt),)),
     ),
     Planted(
