@@ -50,6 +50,9 @@ class _Recorder:
         self.synced: dict[int, tuple[int, int]] = {}
         self._known: dict[bytes, bytes] = {}
         self.busy = False
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.settled(path.stat())
 
     def hear(self, event: str, args: tuple[object, ...]) -> None:
         if self.busy or not (event in CHANGES or (event == "open" and _writes(args))):
@@ -72,7 +75,9 @@ class _Recorder:
         self.moved.append(into)
 
     def sync(self, file: int) -> None:
-        told = os.fstat(file)
+        self.settled(os.fstat(file))
+
+    def settled(self, told: os.stat_result) -> None:
         self.synced[told.st_ino] = (told.st_mtime_ns, told.st_size)
 
     def _image(self) -> Image:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from crash_points import crashes, power_cut, restore
 from posttrain.train import optim, state
 
 
@@ -74,6 +75,20 @@ def test_leftover_of_a_kill_between_rename_and_clearing(tmp_path: Path):
     keeper.keep(10, model, optimiser)
     shutil.copytree(tmp_path / "state-10", tmp_path / "state-9")
     assert state.Keeper(tmp_path).restore(*stepped()) == 10
+
+
+def test_a_state_is_there_at_every_moment_of_the_next_save(tmp_path: Path, monkeypatch):
+    """S-A7: killed at any file operation of a save, of the next step or of the same again, a whole state is found."""
+    model, optimiser = stepped()
+    keeper = state.Keeper(tmp_path / "kept", every=1)
+    keeper.keep(1, model, optimiser)
+    for step in (2, 2):
+        found = crashes(tmp_path / "kept", lambda step=step: keeper.keep(step, model, optimiser), monkeypatch)
+        for crash in (cut for each in found for cut in (each, power_cut(each))):
+            restore(crash, tmp_path / "left")
+            left = state.read(tmp_path / "left")
+            assert left is not None and left.step in (1, 2), crash.name
+            assert left.tensors.keys() == state.read(tmp_path / "kept").tensors.keys()
 
 
 def test_saving_is_rationed_by_what_it_costs(tmp_path: Path):

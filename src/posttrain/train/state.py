@@ -28,8 +28,14 @@ class State(NamedTuple):
 
 
 def write(folder: Path, state: State) -> None:
-    """Put a state below `folder`, then drop the states before it; a kill leaves one of them whole."""
+    """Put a state below `folder`, then drop the states before it; a kill leaves one of them whole.
+
+    A state of that step which is there already stays: it is the same.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    whole = folder / f"state-{state.step}"
+    if whole.exists():
+        return
     fresh = folder / f".state-{state.step}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
@@ -38,8 +44,6 @@ def write(folder: Path, state: State) -> None:
     (fresh / FACTS).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
     for name in (TENSORS, FACTS):
         sync(fresh / name)
-    whole = folder / f"state-{state.step}"
-    shutil.rmtree(whole, ignore_errors=True)
     fresh.rename(whole)
     sync(folder)
     for other in folder.iterdir():
