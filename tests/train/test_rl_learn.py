@@ -209,6 +209,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, at, every):
     assert same_weights(resumed, whole)
     assert resumed.bytes() == whole.bytes()
     assert resumed.chosen == whole.chosen
+    assert resumed.learner.clock.tokens == whole.learner.clock.tokens, "rates are over all resumes"
 
 
 @pytest.mark.parametrize("by", ["emit", "spend"])
@@ -235,6 +236,7 @@ def test_a_budget_stops_between_two_steps_and_loses_none(tmp_path, by, at):
     steps = [told["step"] for told in resumed.told if told["step"]]
     assert steps == list(range(at + 1 if by == "emit" else at, 7))
     assert same_weights(resumed, whole) and resumed.bytes() == whole.bytes() and resumed.chosen == whole.chosen
+    assert resumed.learner.clock.tokens == whole.learner.clock.tokens
 
 
 def test_tokens_are_counted_as_they_are_spent(plain):

@@ -96,15 +96,18 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 
 
 def run(ctx: Context[Knobs]) -> Outcome:
-    """Ask every suite, write one row per sample, and the facts that rows do not hold."""
+    """Ask every suite, write one row per sample, and the facts that rows do not hold.
+
+    After a resume nobody has measured the time of all the samples: then it is not told.
+    """
     from posttrain.data import rows
     from posttrain.evals import exam, tally
 
     papers = _papers(ctx)
     facts = exam.fairness(papers)
-    started = time.perf_counter()
+    resumed, started = any(ctx.scratch.glob("*.jsonl")), time.perf_counter()
     scored = _sit(ctx, papers)
-    seconds = time.perf_counter() - started
+    seconds = {} if resumed else {"sampling_s": time.perf_counter() - started}
     rows.write(ctx.out / "scores.jsonl", scored)
     items = tally.items(scored)
     report = {
@@ -116,7 +119,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     (ctx.out / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
     made = Artifact(node="", type=MAKES, path=ctx.out, digest="")
     tokens = sum(row.tokens for row in scored)
-    return Outcome(measure(made, ctx.knobs), {"sampling_s": seconds, "tokens": tokens})
+    return Outcome(measure(made, ctx.knobs), {**seconds, "tokens": tokens})
 
 
 def measure(artifact: Artifact, knobs: Knobs) -> Metrics:

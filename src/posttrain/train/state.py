@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ class State(NamedTuple):
     facts: dict[str, Any]
     seconds: float = 0.0
     """Time the steps took, over all resumes; measured, never a fact."""
+    measured: Mapping[str, float] = {}
+    """What else the method measured until then."""
 
 
 def write(folder: Path, state: State) -> None:
@@ -40,7 +43,7 @@ def write(folder: Path, state: State) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     save_file({name: t.detach().cpu().contiguous() for name, t in state.tensors.items()}, fresh / TENSORS)
-    told = {"step": state.step, "facts": state.facts, "seconds": state.seconds}
+    told = {"step": state.step, "facts": state.facts, "seconds": state.seconds, "measured": dict(state.measured)}
     (fresh / FACTS).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
     for name in (TENSORS, FACTS):
         sync(fresh / name)
@@ -58,7 +61,7 @@ def read(folder: Path) -> State | None:
         return None
     whole = folder / f"state-{steps[-1]}"
     held = json.loads((whole / FACTS).read_text(encoding="utf-8"))
-    return State(held["step"], load_file(whole / TENSORS), held["facts"], held["seconds"])
+    return State(held["step"], load_file(whole / TENSORS), held["facts"], held["seconds"], held["measured"])
 
 
 def sync(path: Path) -> None:
@@ -84,6 +87,8 @@ class Keeper:
         """Whatever JSON the method must find again; restored before the loop starts."""
         self.tensors: dict[str, Tensor] = {}
         """The same for tensors."""
+        self.measured: dict[str, float] = {}
+        """Seconds and counts of the method's own, to go on with after a resume; never read by what is computed."""
         self._next = 0.0
         self._before, self._since = 0.0, time.monotonic()
 
@@ -98,7 +103,8 @@ class Keeper:
         self._since = time.monotonic()
         if state is None:
             return 0
-        step, tensors, self.facts, self._before = state
+        step, tensors, self.facts, self._before, measured = state
+        self.measured = dict(measured)
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "own": {}}
         for key, value in tensors.items():
             group, name = key.split("/", 1)
@@ -119,7 +125,7 @@ class Keeper:
         tensors = {f"model/{name}": p for name, p in _trainable(model).items()}
         tensors |= {f"optimiser/{name}": t for name, t in optimiser.tensors().items()}
         tensors |= {f"own/{name}": t for name, t in self.tensors.items()}
-        write(self.folder, State(step, tensors, self.facts, self.seconds))
+        write(self.folder, State(step, tensors, self.facts, self.seconds, self.measured))
         end = time.monotonic()
         self._next = end + (end - start) / self.share
         return True

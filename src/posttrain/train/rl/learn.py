@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -74,12 +74,26 @@ class Hooks:
 
 
 class Clock:
-    """Seconds and tokens of this process in each part of the loop."""
+    """Seconds and tokens of each part of the loop, over all resumes but for the steps that were lost."""
 
     def __init__(self) -> None:
         """Start at nothing."""
         self.seconds: dict[str, float] = defaultdict(float)
         self.tokens: dict[str, int] = defaultdict(int)
+
+    def resume(self, kept: Mapping[str, float]) -> None:
+        """Go on from what `kept` told."""
+        for key, value in kept.items():
+            what, name = key.split("/")
+            if what == "seconds":
+                self.seconds[name] += value
+            else:
+                self.tokens[name] += int(value)
+
+    def kept(self) -> dict[str, float]:
+        """The whole count, as it is kept with a state."""
+        told = {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}
+        return told | {f"tokens/{name}": float(count) for name, count in self.tokens.items()}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -114,6 +128,7 @@ class Learner:
         method, keeper, model = self.method, self.hooks.keeper, self.loaded.model
         optimiser = adamw(model)
         start = keeper.restore(model, optimiser)
+        self.clock.resume(keeper.measured)
         if start == 0:
             keeper.facts["cursor"] = 0
             self.hooks.emit(step=0, **self._validated(0))
@@ -126,6 +141,9 @@ class Learner:
             due = step + 1 == method.steps or (step + 1) % method.eval_every == 0
             told = self._validated(step + 1) if due else {}
             self.hooks.journal.put(STEPS, step + 1, [row])
+            self.clock.tokens["generate"] += row.generated_tokens
+            self.clock.tokens["train"] += row.trained_tokens * method.updates
+            keeper.measured = self.clock.kept()
             try:
                 self.hooks.emit(**emitted(row), **told)
                 self.hooks.progress(step + 1, method.steps, "steps")
@@ -134,8 +152,6 @@ class Learner:
                 raise
             with self.clock.part("save"):
                 keeper.keep(step + 1, model, optimiser, last=step + 1 == method.steps)
-            self.clock.tokens["generate"] += row.generated_tokens
-            self.clock.tokens["train"] += row.trained_tokens * method.updates
         return self._choose()
 
     def _step(self, step: int, optimiser: Optimiser) -> RlStep:
