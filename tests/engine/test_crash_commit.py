@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from crash_points import Crash, crashes, restore, surviving
-from engine.toy_kinds import Bed
+from engine.toy_kinds import TOYS, Bed
 from posttrain import api
+from posttrain.engine.environment import record_conditions
+from posttrain.spec.knobs import Resources
 from posttrain.store import ledger
+from posttrain.store.run import at
 
 RECIPE = """
 format = 1
@@ -126,3 +129,17 @@ def test_other_resources_after_every_crash(tmp_path: Path, monkeypatch: pytest.M
     found = [crash for crash in found if not any("artifacts/" in key for key in crash.image)]
     assert len(found) > 10
     assert not wrong(bed, found, expected)
+
+
+def test_a_plan_says_of_work_whether_there_is_any_to_go_on_with(tmp_path: Path):
+    """S-A7: "goes on where it was stopped" is said of work that is there, and not of an attempt that left none."""
+    bed = Bed(tmp_path, RECIPE)
+    bed.run()
+    mark = at(bed.folder).current("prepare")
+    work = at(bed.folder).store.work(str(mark))
+    (work / "rows").mkdir(parents=True)
+    record_conditions(at(bed.folder).store.conditions(str(mark)), Resources())
+    for told in ((), ("goes on where it was stopped",)):
+        planned = api.plan(bed.asked(again=("prepare",)), kinds=TOYS)
+        assert planned.plan.decisions["prepare"].reasons == ("asked for", *told)
+        (work / "rows" / "000").touch()

@@ -265,6 +265,11 @@ def put(path: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether there is a file anywhere below a folder."""
+    return any(files for _, _, files in os.walk(folder))
+
+
 def neighbour(artifact: Path, fingerprint: str) -> Path:
     """Another artifact of the store that an artifact's folder lies in."""
     return artifact.parent / fingerprint

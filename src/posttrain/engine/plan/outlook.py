@@ -15,7 +15,7 @@ from posttrain.spec.stage import Estimate
 from posttrain.store import artifact
 from posttrain.store.artifact import Manifest, NewerFormat
 from posttrain.store.fingerprint import Facts, fingerprint
-from posttrain.store.run import Run
+from posttrain.store.run import Run, holds_files
 
 Action = Literal["run", "maybe", "keep", "blocked"]
 """`maybe`: an input will be made again; whether this node follows is known when that one's bytes are."""
@@ -130,9 +130,9 @@ class Outlook:
         return self._reasons.changed(node, last.facts, now)
 
     def _begun(self, node: Node, mark: str) -> tuple[str, ...]:
-        """What becomes of the work that an attempt before left."""
+        """What becomes of the work that an attempt before left, if it left any."""
         store = self.run.store
-        if not store.work(mark).exists():
+        if not holds_files(store.work(mark)):
             return ()
         other = anew(store.conditions(mark), node.resources)
         return (f"starts anew: {other}",) if other else ("goes on where it was stopped",)
