@@ -210,9 +210,12 @@ def _json_or_none(data: bytes) -> object:
 def _copy(source: Path, target: Path) -> None:
     """Put a copy at a place, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    fresh = target.with_name(f".{target.name}.new")
     try:
-        shutil.copyfile(source, fresh)
+        with source.open("rb") as read, fresh.open("wb") as written:
+            shutil.copyfileobj(read, written)
+            written.flush()
+            os.fsync(written.fileno())
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
