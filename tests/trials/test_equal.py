@@ -71,6 +71,14 @@ def test_what_is_left_behind_is_named(run, copy):
     assert {"lock was left behind", "scratch/ffffffff was left behind"} <= set(found)
 
 
+def test_a_view_with_other_bytes_is_named(run, copy, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "calm", symlinks=True)
+    for folder, text in ((tmp_path / "calm", "1"), (copy.folder, "2")):
+        (folder / "results").mkdir()
+        (folder / "results" / "scores.json").write_text(text)
+    assert equal.differences(at(tmp_path / "calm"), copy) == ("results/scores.json differs",)
+
+
 def test_another_verdict_another_step_and_another_digest_are_named(run, copy):
     """S-A7: verdicts, told steps, and an artifact that was made twice with different bytes."""
     append(copy, {**told(run, "verdict"), "value": "fail"})

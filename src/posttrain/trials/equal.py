@@ -13,6 +13,9 @@ from posttrain.store.run import MANIFEST, Run
 NOT_COMPARED = frozenset({"measured", "seal"})
 """Of a manifest: times and rates, and what is computed over them."""
 
+OWN = frozenset({"account.json", "artifacts", "ledger.jsonl", "logs", "nodes", "recipe.json", "report.html"})
+"""Below a run's folder: what tells of times and attempts, and what is compared as artifacts."""
+
 SAID_OF_VERDICTS = ("value", "condition", "evidence", "reason", "absent", "waived")
 
 
@@ -97,12 +100,17 @@ def _made_twice(run: Run) -> Iterator[str]:
 
 
 def _places(calm: Run, other: Run) -> Iterator[str]:
-    """Files and folders that only one of two finished runs has; caches outlive runs by design."""
+    """Files and folders that only one of two finished runs has, and copies (views) whose bytes are not equal."""
     one, two = _named(calm.folder), _named(other.folder)
     yield from (f"{name} was left behind" for name in sorted(two - one))
     yield from (f"{name} is missing" for name in sorted(one - two))
+    for name in sorted(name for name in one & two if name.partition("/")[0] not in OWN):
+        ours, theirs = calm.folder / name, other.folder / name
+        if ours.is_file() and not filecmp.cmp(ours, theirs, shallow=False):
+            yield f"{name} differs"
 
 
 def _named(folder: Path) -> set[str]:
+    """What lies below a run's folder; caches outlive runs by design."""
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     return {name for name in names if not name.startswith("cache/")}
