@@ -73,7 +73,6 @@ class LocalExecutor:
             "options": dict(task.options),
             "log": str(task.log),
             "attempt": task.attempt,
-            "cpus": task.resources.cpus,
             "memory": task.resources.memory,
             "inside": not machine.accelerator(task.resources.device),  # a driver reserves address space it never uses
         }

@@ -32,7 +32,6 @@ class Order:
     options: Mapping[str, object]
     log: str
     attempt: int
-    cpus: int
     memory: int | None
     inside: bool
     """Whether the limit on memory is set inside the process too."""
@@ -45,7 +44,7 @@ def work(order: Order, pipe: int, parent: int) -> None:
         module, _, name = order.work.partition(":")
         called = cast("Callable[..., object]", getattr(importlib.import_module(module), name))
         if order.memory is not None and order.inside:
-            shortage.cap(order.memory, order.cpus)
+            shortage.cap(order.memory)
         telling.value = called(*order.args, **order.options)
 
 

@@ -10,10 +10,6 @@ from posttrain.engine.worker import stack
 from posttrain.spec.errors import StageFailed
 
 STATUS = Path("/proc/self/status")
-STACK = 8 << 20
-"""Bytes that a thread's stack reserves and hardly ever uses: reserved bytes count against the limit inside."""
-SPARE_THREADS = 8
-"""Threads that libraries start beside the ones asked for."""
 TAIL = 4096
 """Bytes at the end of a log that are searched."""
 
@@ -28,18 +24,18 @@ REMEDY = (
 )
 
 
-def cap(limit: int, cpus: int) -> None:
+def cap(limit: int) -> None:
     """Refuse this process private memory beyond a limit, so that an allocation fails where it is made (Linux).
 
-    What the fork resides in already counts; address space counts whether it is touched or not, but for the stacks of
-    threads. Not for a process that drives an accelerator: drivers reserve far more address space than they use.
+    What the fork resides in already counts. Address space counts whether it is touched or not, a thread's stack with
+    8 MiB: so this comes before anybody outside sees the limit passed. Not for a process that drives an accelerator:
+    drivers reserve far more address space than they use.
     """
     status = _status()
     if "VmData" not in status:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    room = limit - status.get("RssAnon", 0) + STACK * (cpus + SPARE_THREADS)
-    soft = status["VmData"] + max(0, room)
+    soft = status["VmData"] + max(0, limit - status["VmRSS"])
     resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
