@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from posttrain.graders.sandbox.jail import wire
 from posttrain.graders.sandbox.jail.zygote import BEGUN, ORDER, REPORT
@@ -198,7 +198,9 @@ class Pool:
         try:
             if ours is not None and job.server is not None:
                 side = _Flight(job)
-                flight.partner = self._order(server, None, side.open(job.server, b"", ours[1].fileno()), job.limits)
+                # It must not run out first: its end would look like a crash to the judge.
+                beside = replace(job.limits, cpu=job.limits.cpu + 1, wall=job.limits.wall + 1)
+                flight.partner = self._order(server, None, side.open(job.server, b"", ours[1].fileno()), beside)
                 side.close()
             files = flight.open(job.body, job.stdin, ours[0].fileno() if ours else None)
             self._order(server, flight, files, job.limits)

@@ -146,6 +146,8 @@ def _judged(lines: tuple[wire.Tree, ...]) -> Verdict:
         return Verdict("crashed", 0, 1, "the judge did not finish")
     if said.get("passed") is True and said.get("calls"):
         return Verdict("pass", 1, 1)
+    if said.get("gone"):
+        return Verdict("crashed", 0, 1, "the program ended before it answered")
     if said.get("raised"):
         return _raised(said.get("e"), 0, 1)
     return Verdict("wrong", 0, 1, str(said.get("e"))[:200])

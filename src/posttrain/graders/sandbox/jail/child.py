@@ -8,6 +8,7 @@ import atexit
 import builtins
 import json
 import os
+import random
 import sys
 import threading
 import typing
@@ -50,6 +51,7 @@ def prepare() -> None:
     builtins.exit = builtins.quit = sys.exit
     sys.argv[:] = ["solution.py"]
     atexit._clear()
+    random.Random.seed(random._inst, 0)  # pyright: ignore[reportAttributeAccessIssue] - all draw the same, everywhere
 
 
 def run(job: dict[str, Any], result: int, channel: int) -> None:
@@ -135,6 +137,8 @@ def _serve(job: dict[str, Any], emit: Emit, channel: int) -> None:
             named = {key: wire.decode(item, held) for key, item in request["named"].items()}
             reply["v"] = wire.encode(function(*args, **named), keep)
             reply["args"] = [wire.encode(item) for item in args]
+        if outcome.error is None and len(wire.dumps(reply)) > MESSAGE:
+            outcome.error = ValueError("a value of more than 1 MB")
         _send(channel, reply if outcome.error is None else {"e": outcome.tree()})
 
 
@@ -142,16 +146,16 @@ def _judge(job: dict[str, Any], emit: Emit, channel: int) -> None:
     """Run test code against a program in another jail. Only this process says what the verdict is."""
     hello = _receive(channel)
     if hello is None or hello["load"] is not None:
-        emit({"load": None if hello is None else hello["load"], "passed": False})
+        emit({"load": None if hello is None else hello["load"], "passed": False, "gone": hello is None})
         return
     caller = _Caller(channel)
+    # A program that names a function `range` or `all` must not decide what the tests mean by it.
+    given = [name for name in map(str, hello["names"]) if name.isidentifier() and not name.startswith("__")]
+    names = [name for name in (*given, job["entry"]) if not hasattr(builtins, name)]
     space: dict[str, Any] = {"__name__": "__main__"}
-    for name in (*map(str, hello["names"]), job["entry"]):
-        space[name] = _Remote(caller, None, name)
     with Caught() as caught:
-        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), space)  # noqa: S102 - the tests are not the program
-        for name in (*map(str, hello["names"]), job["entry"]):
-            space[name] = _Remote(caller, None, name)
+        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), space)  # noqa: S102 - not the program's
+        space.update({name: _Remote(caller, None, name) for name in names if name not in space})
         space["candidate"] = space[job["entry"]]
         exec(compile(job["tests"], "tests.py", "exec", dont_inherit=True), space)  # noqa: S102
         if job["check"]:
@@ -163,6 +167,7 @@ def _judge(job: dict[str, Any], emit: Emit, channel: int) -> None:
             "e": caught.tree(),
             "calls": caller.count,
             "raised": caller.raised,
+            "gone": caller.gone,
         }
     )
 
@@ -173,7 +178,7 @@ class RemoteError(Exception):
 
 class _Caller:
     def __init__(self, channel: int) -> None:
-        self.channel, self.count, self.raised = channel, 0, 0
+        self.channel, self.count, self.raised, self.gone = channel, 0, 0, False
 
     def call(self, on: int | None, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self.count += 1
@@ -187,6 +192,7 @@ class _Caller:
         _send(self.channel, request)
         reply = _receive(self.channel)
         if reply is None:
+            self.gone = True
             raise RemoteError("the program ended in the middle of a call")
         if "e" in reply:
             self.raised += 1

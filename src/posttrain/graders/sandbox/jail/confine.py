@@ -62,6 +62,10 @@ def restrict(readable: Sequence[str], level: str) -> None:
 def filter_calls() -> kernel.Filter:
     """Filter the server's own calls; the filter that a program gets on top."""
     try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        raise Lacking(f"process descriptors, pidfd_open of Linux 5.3 ({error.strerror or error})") from error
+    try:
         kernel.Filter(seccomp.server_policy()).install()
     except OSError as error:
         raise Lacking(f"system-call filters, CONFIG_SECCOMP_FILTER ({error.strerror or error})") from error

@@ -7,6 +7,7 @@ null true 12 "text" [list]      as in JSON; ints of 64 bits at most
 {"o": type's name, "h": handle}             anything else: opaque, equal to nothing
 """
 
+import collections
 import json
 from collections.abc import Callable
 
@@ -24,7 +25,9 @@ def encode(value: object, keep: Keep | None = None, depth: int = 0) -> Tree:
     """The value as a tree. A subclass that compares as its base does is its base; any other is opaque."""
     kind = type(value)
     plain = _PLAIN.get(kind)
-    if plain is None:
+    if plain is None and kind in _KNOWN:
+        kind = dict
+    elif plain is None:
         kind = next((base for base in _BASES if isinstance(value, base) and _compares_as(kind, base)), object)
         plain = _PLAIN.get(kind)
     if plain is not None:
@@ -34,9 +37,9 @@ def encode(value: object, keep: Keep | None = None, depth: int = 0) -> Tree:
         scalar = _array_scalar(value)
         return encode(scalar) if scalar is not None else _opaque(value, keep)
     if kind is dict:
-        pairs: list[Tree] = [[encode(k, keep, depth + 1), encode(v, keep, depth + 1)] for k, v in dict.items(value)]  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+        pairs: list[Tree] = [[encode(k, keep, depth + 1), encode(v, keep, depth + 1)] for k, v in dict.items(value)]  # pyright: ignore
         return {"d": pairs}
-    inner: list[Tree] = [encode(item, keep, depth + 1) for item in kind.__iter__(value)]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+    inner: list[Tree] = [encode(item, keep, depth + 1) for item in kind.__iter__(value)]  # pyright: ignore
     return {tag: inner} if tag else inner
 
 
@@ -110,6 +113,8 @@ _PLAIN: dict[type, Callable[..., Tree]] = {
 }
 _TAGS: dict[type, str] = {list: "", tuple: "t", set: "s", frozenset: "z", dict: "d"}
 _BASES: tuple[type, ...] = (int, float, str, list, tuple, dict, set, frozenset)
+_KNOWN = {collections.Counter, collections.OrderedDict, collections.defaultdict}
+"""Dictionaries with an equality of their own that agrees with that of dict."""
 _FROM_TEXT: dict[str, Callable[[str], object]] = {
     "i": lambda text: int(text, 16),
     "f": float.fromhex,

@@ -10,7 +10,6 @@ import json
 import marshal
 import math
 import os
-import random
 import resource
 import select
 import signal
@@ -60,7 +59,6 @@ def _prepare(config: dict[str, object]) -> kernel.Filter:
     modules.install(folders, packages)
     modules.preload([*modules.LEAN, *map(str, config["preload"])])  # pyright: ignore[reportArgumentType, reportCallIssue]
     modules.warm()
-    random.Random.seed(random._inst, 0)  # pyright: ignore[reportAttributeAccessIssue] - programs draw the same everywhere
     os.environ.clear()
     _offer_oneself_to_the_oom_killer()
     readable = [*modules.readable(folders[0]), *packages]
