@@ -144,8 +144,10 @@ def test_a_stage_cap_holds_for_each_node_over_all_attempts(bed: Bed, whole: dict
 
 
 def test_the_runs_cap_is_named_where_both_are_reached(bed: Bed) -> None:
-    result = bed.run("stage.first.budget.tokens=500", "budget.tokens=500")
-    assert error_of(result).where == "budget.tokens"
+    result = bed.run("stage.second.budget.tokens=450", "budget.tokens=1500", jobs=1)
+    assert error_of(result, "second/a").where == "stage.second.budget.tokens"
+    assert error_of(result, "second/b").where == "budget.tokens" == error_of(result).where
+    assert bed.spent == Spent(1500) and result.resume.endswith("--max-tokens N")
 
 
 def test_hours_of_a_run_stop_it_and_the_same_command_goes_on(bed: Bed, whole: dict[str, str]) -> None:

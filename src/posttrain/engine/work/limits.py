@@ -31,9 +31,10 @@ class Side:
 class Limits:
     """Counts what is spent and knows when to stop."""
 
-    def __init__(self, *sides: Side) -> None:
-        """The caps of each side hold from now on; an account that others spend from too comes first."""
-        self._sides, self._start = sides, time.monotonic()
+    def __init__(self, run: Side, own: Side) -> None:
+        """The caps of the run, from whose account others spend too, and of the node hold from now on."""
+        self._run, self._own, self._start = run, own, time.monotonic()
+        sides = self._sides = (run, own)
         left = [side.seconds for side in sides if side.seconds is not None]
         self._until = self._start + min(left) if left else float("inf")
 
@@ -44,15 +45,15 @@ class Limits:
             raise time_is_up(next(side for side in self._sides if side.seconds is not None and side.seconds <= past))
 
     def spend(self, tokens: int, money: Decimal) -> None:
-        """Count on every side; raises BudgetReached, with nothing counted, where that would pass a cap of one."""
+        """Count on both sides; raises BudgetReached, with nothing counted, where that would pass a cap of one."""
         self.check()
         more = Spent(tokens, money)
-        for side in self._sides:
-            if cap := (side.account.spent() + more).beyond(side.caps):
-                raise _short(side, cap, more)
-        for side in self._sides:
-            if cap := side.account.spend(more, side.caps):
-                raise _short(side, cap, more)
+        capped = self._own.caps.tokens is not None or self._own.caps.money is not None
+        if capped and (cap := (self._own.account.spent() + more).beyond(self._own.caps)):
+            raise _short(self._own, cap, more)
+        if cap := self._run.account.spend(more, self._run.caps):
+            raise _short(self._run, cap, more)
+        self._own.account.spend(more)
 
 
 def time_is_up(side: Side) -> BudgetReached:
