@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.spec.errors import UsageError
+from posttrain.spec.errors import TimedOut, UsageError
+from posttrain.store.lock import Lock
+from posttrain.trials import chaos as trial
 from posttrain.trials.chaos import Asked, chaos
 
 TESTS = Path(__file__).parents[1]
@@ -87,6 +89,15 @@ def test_a_kind_that_was_never_hit_is_no_pass(toys):
     report = toys("steady", "absent", kills=1)
     assert report.differences == ()
     assert (report.code, len(report.never_hit)) == (3, 1)
+
+
+def test_a_command_that_hangs_is_an_error_and_leaves_nothing(toys, tmp_path, monkeypatch):
+    """S-A7: a run that goes on and never ends: exit 8, and its processes are gone."""
+    monkeypatch.setattr(trial, "PATIENCE", 2.0)
+    monkeypatch.setattr(trial, "TIMES", 1.0)
+    with pytest.raises(TimedOut, match="did not end"):
+        toys("stuck")
+    assert Lock(tmp_path / "chaos" / "round-1" / "lock").take() is None
 
 
 def test_a_folder_in_use_and_a_recipe_that_does_not_hold(tmp_path):

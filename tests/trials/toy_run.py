@@ -55,6 +55,13 @@ def absent(ctx: Context[Walk]) -> Outcome:
     return walk(ctx, right=True)
 
 
+def stuck(ctx: Context[Walk]) -> Outcome:
+    """Hangs when it goes on."""
+    if (ctx.scratch / "kept.json").exists():
+        time.sleep(600)
+    return walk(ctx, right=True)
+
+
 def _kind(name: str, run) -> Kind:
     return Kind(
         name=name,
@@ -75,7 +82,7 @@ class ToyKinds:
     """Where the toys are looked up."""
 
     def __init__(self) -> None:
-        self._kinds = {run.__name__: _kind(run.__name__, run) for run in (steady, forgetful, absent)}
+        self._kinds = {run.__name__: _kind(run.__name__, run) for run in (steady, forgetful, absent, stuck)}
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._kinds)

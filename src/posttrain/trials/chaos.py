@@ -5,6 +5,7 @@ the scratch folders show, and are spread so that every kind of stage is hit. Whi
 when they land is as exact as the clock.
 """
 
+import math
 import shutil
 import subprocess
 import sys
@@ -29,8 +30,8 @@ TICK = 0.001
 MISSES = 5
 """Runs in a row that end before what is to be hit can be hit; then it cannot be."""
 
-PATIENCE = 120.0
-"""Seconds that a command may take beyond ten times the calm run: then it hangs."""
+PATIENCE, TIMES = 120.0, 10.0
+"""Seconds that a command may take beyond so many times the calm run: then it hangs."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,11 @@ class _Trial:
     asked: Asked
     tell: Callable[[Kill, int], None]
     draw: Random
-    calm: Run
-    patience: float = PATIENCE
-    code: int = PASS
-    """How the calm run ended."""
+    patience: float = math.inf
+    """Seconds a command may take; the calm run may take any time."""
     kills: list[Kill] = field(default_factory=list[Kill])
     sessions: set[int] = field(default_factory=set[int])
+    running: "subprocess.Popen[bytes] | None" = None
 
     def start(self, run: Run, watch: Watch) -> "subprocess.Popen[bytes]":
         """Give the command, and let `watch` begin."""
@@ -123,6 +123,7 @@ class _Trial:
         with told.open("ab") as log:
             process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
         self.sessions.add(process.pid)
+        self.running = process
         watch.begin(process.pid, since)
         return process
 
@@ -134,7 +135,7 @@ class _Trial:
             watch.look()
             if not begins and watch.at_work():
                 begins = time.monotonic() - began
-            self.check(process, began)
+            self.check(began)
             time.sleep(TICK if not begins else 0.02)
         return process.returncode, begins
 
@@ -146,7 +147,7 @@ class _Trial:
             hit = [node for kill in self.kills if kill.round == run.folder.name for node in kill.at]
             aim = targets.next(watch.done, hit, self.draw)
             while process.poll() is None and not (aim and watch.due(aim, targets)):
-                self.check(process, began)
+                self.check(began)
                 time.sleep(TICK if aim else 0.02)
                 watch.look()
                 if aim and aim.node in watch.done:
@@ -167,42 +168,53 @@ class _Trial:
         self.kills.append(Kill(watch.run.folder.name, moment, hit, kept))
         self.tell(self.kills[-1], len(self.kills))
 
-    def check(self, process: "subprocess.Popen[bytes]", began: float) -> None:
-        """TimedOut where a command hangs; nothing of it is left."""
+    def check(self, began: float) -> None:
+        """TimedOut where a command hangs."""
         if time.monotonic() - began > self.patience:
-            processes.end(process.pid)
-            process.wait()
             raise TimedOut(f"a command did not end in {self.patience:.0f} s.", where=str(self.asked.folder))
+
+    def close(self) -> None:
+        """Leave nothing running, whatever ended the trial."""
+        if self.running is not None and self.running.poll() is None:
+            processes.end(self.running.pid)
+            self.running.wait()
 
 
 def chaos(asked: Asked, *, tell: Callable[[Kill, int], None] = lambda kill, number: None) -> Report:
     """Run undisturbed, then disturbed until all kills have landed; compare every run with the first.
 
-    Raises UsageError where the folder is in use, and what the undisturbed run raises where it cannot be done.
+    Raises UsageError where the folder is in use, what the undisturbed run raises where it cannot be done, and TimedOut
+    where a command hangs.
     """
-    began = time.monotonic()
     _begin(asked)
+    trial = _Trial(asked, tell, Random(asked.seed))  # noqa: S311
+    try:
+        return _tried(trial)
+    finally:
+        trial.close()
+
+
+def _tried(trial: _Trial) -> Report:
+    asked, began = trial.asked, time.monotonic()
     calm = at(asked.folder / "calm")
-    trial = _Trial(asked, tell, Random(asked.seed), calm)  # noqa: S311
-    trial.code, begins = trial.undisturbed(calm)
-    _refuse(asked, trial.code)
+    code, begins = trial.undisturbed(calm)
+    _refuse(asked, code)
     targets = _targets(calm, begins, asked.kills)
-    trial.patience += 10 * (time.monotonic() - began)
+    trial.patience = PATIENCE + TIMES * (time.monotonic() - began)
     found: list[str] = []
     rounds = torn = idle = 0
     while len(trial.kills) < asked.kills and idle < MISSES:
         rounds += 1
         before = len(trial.kills)
         run = at(asked.folder / f"round-{rounds}")
-        code = trial.disturbed(run, targets)
-        if code != trial.code:
-            found.append(f"{run.folder.name}: it ended with exit code {code}, undisturbed with {trial.code}")
-        wrong = [f"{run.folder.name}: {said}" for said in equal.differences(calm, run)]
+        ended = trial.disturbed(run, targets)
+        wrong = [] if ended == code else [f"it ended with exit code {ended}, undisturbed with {code}"]
+        wrong += equal.differences(calm, run)
         torn += equal.torn(run)
         idle = idle + 1 if before == len(trial.kills) else 0
-        if not wrong and code == trial.code:
+        if not wrong:
             shutil.rmtree(run.folder)
-        found += wrong
+        found += [f"{run.folder.name}: {said}" for said in wrong]
     found += [f"process {pid} still runs" for pid in processes.survivors(trial.sessions)]
     hit = Counter(node for kill in trial.kills for node in kill.at)
     kinds = {kind: targets.hits.get(kind, 0) for kind in dict.fromkeys(targets.kinds.values())}
