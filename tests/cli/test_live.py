@@ -50,6 +50,19 @@ def test_a_log_has_a_line_for_what_matters():
     ]
 
 
+def test_a_hang_is_told_to_its_end_and_heartbeats_are_silent():
+    told: list[str] = []
+    live = Lines(told.append)
+    where = " ← ".join(f"stages/sft.py:{line} run" for line in range(9))
+    for kind in ("hang", "sample"):
+        live.hear(record(1, "note", "base", kind=kind, text=f"hangs? Quiet for 120 s: it stands in {where}", count=1))
+    live.hear(record(2, "heartbeat", "base", pid=5, cpu_s=1.0, memory=1, quiet_s=0.0))
+    live.hear(record(3, "note", kind="capacity", text="2 of the 4 nodes asked for run at a time", count=1))
+    whole, cut, last = told
+    assert whole.endswith("stages/sft.py:8 run") and cut.endswith("…")
+    assert last == "  0:02  note    2 of the 4 nodes asked for run at a time"
+
+
 def test_progress_is_told_now_and_then_only():
     told: list[str] = []
     live = Lines(told.append)

@@ -59,6 +59,19 @@ def dies_over_orphan(folder: str, **options: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def ignores_term(folder: str, **options: Any) -> None:
+    """Not end when asked to."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    grandchild(folder).wait()
+
+
+def stops_worker(folder: str, **options: Any) -> None:
+    """Make the process above deaf."""
+    grandchild(folder, "setsid", "orphan")
+    os.kill(os.getppid(), signal.SIGSTOP)
+    time.sleep(600)
+
+
 def kills_worker(folder: str, **options: Any) -> None:
     """Kill the process above."""
     grandchild(folder, "setsid", "orphan")

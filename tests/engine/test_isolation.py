@@ -45,6 +45,13 @@ def test_a_process_with_a_session_of_its_own_does_not_escape(hands: Make, work: 
     assert not alive(one.grandchild)
 
 
+def test_who_does_not_end_when_asked_is_killed_after_the_grace(hands: Make) -> None:
+    one = hands("ignores_term")
+    one.begin(timeout=0.8)
+    assert isinstance(one.end().error, TimedOut)
+    assert gone(one.grandchild)
+
+
 @linux
 @pytest.mark.parametrize("work", ["leaves_orphan", "dies_over_orphan"])
 def test_what_a_node_leaves_behind_ends_with_it(hands: Make, work: str) -> None:
@@ -107,7 +114,7 @@ while True:
 
 @linux
 @pytest.mark.parametrize("work", ["sleeps_over_child", "sleeps_over_escaped_child", "sleeps_over_orphan"])
-@pytest.mark.parametrize("victims", ["run", "run and worker", "run and guard"])
+@pytest.mark.parametrize("victims", ["run", "run and worker", "run and guard", "guard, asked"])
 def test_a_killed_run_leaves_nobody(tmp_path: Path, work: str, victims: str) -> None:
     """Every descendant is gone, those with a session of their own too."""
     tests = Path(__file__).parents[1]
@@ -120,11 +127,26 @@ def test_a_killed_run_leaves_nobody(tmp_path: Path, work: str, victims: str) -> 
     guard = psutil.Process(process.pid).children()[0]
     family = [one.pid for one in psutil.Process(process.pid).children(recursive=True)]
     assert int(place.read_text()) in family
-    doomed = {"run": [], "run and worker": [guard.children()[0].pid], "run and guard": [guard.pid]}[victims]
-    for pid in (process.pid, *doomed):
+    if victims == "guard, asked":
+        guard.terminate()
+        assert all(gone(pid) for pid in family)
+    doomed = {"run and worker": [guard.children()[0].pid], "run and guard": [guard.pid]} if guard.is_running() else {}
+    for pid in (process.pid, *doomed.get(victims, [])):
         os.kill(pid, signal.SIGKILL)
     process.wait()
     assert all(gone(pid) for pid in family)
+
+
+@linux
+def test_a_worker_that_hears_nothing_does_not_keep_nodes_alive(hands: Make, tmp_path: Path) -> None:
+    one = hands("stops_worker")
+    one.begin()
+    until = time.monotonic() + 60
+    while not (tmp_path / "grandchild").exists():
+        assert time.monotonic() < until
+        one.executor.wait(0.05)
+    one.executor.close()
+    assert not alive(one.grandchild)
 
 
 def test_a_closed_executor_leaves_nobody(hands: Make, tmp_path: Path) -> None:

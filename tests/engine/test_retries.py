@@ -107,6 +107,16 @@ def test_a_killed_worker_is_an_error_and_no_loss(tmp_path: Path, retries: int) -
     assert len(told(bed, "node_started")) == 2
 
 
+def test_one_failure_does_not_stop_what_depends_on_others(tmp_path: Path) -> None:
+    """S-A16: side by side, one failing node keeps the others' work, and their dependants go on."""
+    more = '[stage.other]\nkind = "make"\nwait_s = 0.4\n[stage.after]\nkind = "pass"\ninputs = { one = "other" }\n'
+    bed = Bed(tmp_path, toy_kinds.RECIPE + more)
+    result = run(bed, "stage.prepare.trouble=crash", jobs=3)
+    assert result.code == 7
+    assert {id: fate for id, fate in result.fates.items() if fate == "ran"} == {"other": "ran", "after": "ran"}
+    assert result.fates["train/algebra"] == "blocked"
+
+
 def hungry(run: str, node: str, **options: Any) -> dict[str, str]:
     """Work a toy; `fuse` needs half a gigabyte for it."""
     held = bytearray(512 << 20) if node == "fuse" else b""
