@@ -1,13 +1,17 @@
 """The spectrum recipe from end to end as a user runs it: real command, small model, smoke profile."""
 
+import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,9 +23,9 @@ PACKAGE = Path(posttrain.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 
-def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "posttrain", *words]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, timeout=900)
+def command(*words: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    line, told = [sys.executable, "-m", "posttrain", *words], {**os.environ, **environ}
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, timeout=900, env=told)
 
 
 def package_digest() -> str:
@@ -146,11 +150,64 @@ def test_a_changed_knob_names_itself_and_what_follows(home):
     assert {d["action"] for n, d in decisions.items() if n.startswith("rl_") or n == "exam_final"} == {"maybe"}
 
 
+OTHERWISE = {"PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C", "HOME": "/nowhere", "USER": "somebody"}
+
+
 def test_from_scratch_again_gives_equal_bytes(run, tmp_path):
-    """S-A7: the same recipe in another folder, one node at a time, makes equal digests of every artifact."""
-    done = command("run", "spectrum", "--profile", "smoke", "--jobs", "1", cwd=tmp_path)
+    """S-A7: another folder, other surroundings, one node at a time: equal bytes, though what is measured differs."""
+    done = command("run", "spectrum", "--profile", "smoke", "--jobs", "1", cwd=tmp_path, **OTHERWISE)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert digests(tmp_path / "runs" / "spectrum") == digests(run)
+    other = tmp_path / "runs" / "spectrum"
+    assert digests(other) == digests(run)
+    again = manifests(other)
+    for node, manifest in manifests(run).items():
+        assert manifest["files"] == again[node]["files"]
+        assert manifest["measured"] != again[node]["measured"], "two runs never take the same time"
+
+
+def named(value: object) -> Iterator[tuple[str, object]]:
+    """Every key of nested JSON with its value; the items of a list under the list's key."""
+    pairs = (
+        value.items() if isinstance(value, dict) else [("", item) for item in value] if isinstance(value, list) else ()
+    )
+    for key, inner in pairs:
+        yield key, inner
+        yield from named(inner)
+
+
+def told(path: Path) -> list[object]:
+    """What a file of an artifact says in JSON: the header of weights, the lines of rows."""
+    data = path.read_bytes()
+    if path.suffix == ".safetensors":
+        (size,) = struct.unpack("<Q", data[:8])
+        return [json.loads(data[8 : 8 + size])]
+    if path.suffix == ".gz":
+        assert data[4:8] == bytes(4), f"{path}: gzip's own time"
+        data = gzip.decompress(data)
+    if ".jsonl" in path.suffixes:
+        return [json.loads(line) for line in data.splitlines()]
+    return [json.loads(data) if path.suffix == ".json" else {"": data.decode()}]
+
+
+MOMENT = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d")
+MEASURED = re.compile(r"(^|_)(wall|cpu|time|date|elapsed|seconds|host|pid|memory|rate|peak|attempts)(_|$)|_s$")
+
+
+def test_no_measured_number_stands_in_a_file_of_an_artifact(run):
+    """S-A7: no key that names a measurement, no moment, no place, no number that the manifest has as measured."""
+    began = records(run, "run_started")[0]["t"]
+    for node, manifest in manifests(run).items():
+        measured = {value for _, value in named(manifest["measured"]) if isinstance(value, float) and value * 1000 % 1}
+        for file in manifest["files"]:
+            where = (node, file["name"])
+            content = told(run / "nodes" / node.replace("/", ".", 1) / file["name"])
+            for key, value in (pair for part in content for pair in named(part)):
+                assert not MEASURED.search(key), (*where, key)
+                if isinstance(value, float | int) and not isinstance(value, bool):
+                    assert value not in measured, (*where, key, value)
+                    assert abs(value - began) > 2 * 86_400, (*where, key, value)
+                if isinstance(value, str):
+                    assert not MOMENT.search(value) and str(run.parent) not in value, (*where, key, value)
 
 
 LONG = ("run", "spectrum", "--profile", "smoke", "--until", "specialist/algebra", "--set", "stage.specialist.steps=60")
