@@ -7,6 +7,7 @@ import pytest
 
 from engine.toy_kinds import RECIPE, TOYS, Bed
 from posttrain import api
+from posttrain.cli.plans import plan_code
 
 FROZEN = RECIPE.replace('[stage.train]\nkind = "mix"', '[stage.train]\nkind = "mix"\nfrozen = true')
 
@@ -31,6 +32,8 @@ def test_a_change_is_refused_and_named(bed: Bed) -> None:
     said = "frozen, and changed (knob k: 1 → 4): --again train makes it anew"
     assert found["train/algebra"] == ("blocked", said)
     assert found["fuse"] == ("blocked", "train/algebra is blocked")
+    planned = api.plan(bed.asked("stage.train.k=4"), kinds=TOYS).plan
+    assert planned.decisions["train/algebra"].code == plan_code(planned) == 6
     result, worked = bed.run("stage.train.k=4")
     assert (result.code, worked) == (6, [])
     assert result.failures[0].error.paragraph() == (

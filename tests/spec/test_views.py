@@ -191,6 +191,15 @@ def test_views_that_cannot_be(target, source, said):
     assert text.startswith(f"command line: views.{target}") and said in text
 
 
+def test_wrong_views_are_told_with_everything_else():
+    said = refused("stage.prepare.max_problems=0", "views.a=prepare/algebra:x", "views.'../b'=base:x", "seed=x")
+    assert [line for line in said.splitlines() if line[0] != " "] == [
+        'command line: seed = "x" must be a whole number.',
+        'command line: stage.prepare.max_problems = "0" must be more than 0.',
+        "command line: views.../b has a target that climbs out with `..`.",
+    ]
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_view_never_falls_on_our_own_files(name):
     assert f"takes the place of `{name}`, which posttrain keeps there itself." in refused(f"views.'{name}'=base:x")

@@ -34,7 +34,7 @@ from posttrain.spec.load.overlay import (
     plant_default,
 )
 from posttrain.spec.load.views import check_places, paths_of, plain_views, views_of
-from posttrain.spec.recipe import FORMAT, NAME, RESERVED, Head, Recipe
+from posttrain.spec.recipe import FORMAT, NAME, RESERVED, Head, Recipe, StageSpec
 from posttrain.spec.stage import Kinds
 from posttrain.spec.words import shown, suggest
 
@@ -86,7 +86,8 @@ def resolve(
     composed = _composed(drafts, shared, problems)
     if head is not None and len(composed) == len(drafts):
         _check_gates(head, head_tree, composed, problems)
-    places = _places(document, head, layers, composed, problems)
+    known = {name: composed[name].spec if name in composed else None for name in drafts}
+    places = _places(document.label, head, layers, known, problems)
     if problems or head is None:
         raise RecipeError(list(dict.fromkeys(problems)))
     resolved = _resolved(chosen, head, shared, composed) | plain_views(places.views, places.paths)
@@ -193,19 +194,17 @@ class _Places:
 
 
 def _places(
-    document: Document,
+    label: str,
     head: Head | None,
     layers: Sequence[Tree],
-    composed: Mapping[str, Composed],
+    stages: Mapping[str, StageSpec | None],
     problems: list[Problem],
 ) -> _Places:
-    """The views and where they lie; looked at where every stage holds."""
+    """The views and where they lie; of a stage that does not hold, nothing is asked."""
     said, moved, before = _joined(layers, "views"), _joined(layers, "paths"), len(problems)
-    if head is None or before:
-        return _Places({}, {}, {})
-    views = views_of(said, {name: stage.spec for name, stage in composed.items()}, document.label, problems)
-    paths = paths_of(moved, views, document.label, problems)
-    if len(problems) == before:
+    views = views_of(said, stages, label, problems)
+    paths = paths_of(moved, views, label, problems)
+    if len(problems) == before and head is not None:
         check_places(said, views, paths, _folder(head), problems)
     return _Places(views, paths, {"views": {target: said[target] for target in views}, "paths": moved})
 

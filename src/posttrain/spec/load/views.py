@@ -22,8 +22,8 @@ QUOTED = '--set views."a/b.json"=exam:b.json'
 _TARGET = 'A target is relative to the folder of the run; [paths] moves its first folder: results = "/elsewhere".'
 
 
-def views_of(tree: Tree, stages: Mapping[str, StageSpec], label: str, problems: list[Problem]) -> dict[str, str]:
-    """The views that remain: target → `STAGE[/MEMBER]:FILE`."""
+def views_of(tree: Tree, stages: Mapping[str, StageSpec | None], label: str, problems: list[Problem]) -> dict[str, str]:
+    """The views that remain: target → `STAGE[/MEMBER]:FILE`; a stage that does not hold is None."""
     found: dict[str, str] = {}
     for target, leaf in tree.items():
         if not isinstance(leaf, Leaf):
@@ -120,7 +120,7 @@ def _escape(path: str) -> str:
     return ""
 
 
-def _check_source(leaf: Leaf, said: str, stages: Mapping[str, StageSpec], problems: list[Problem]) -> None:
+def _check_source(leaf: Leaf, said: str, stages: Mapping[str, StageSpec | None], problems: list[Problem]) -> None:
     source = viewed(said)
     if source is None:
         problems.append(Problem(leaf.where, f"= {shown(said)} is not a view.", FORMS))
@@ -132,7 +132,10 @@ def _check_source(leaf: Leaf, said: str, stages: Mapping[str, StageSpec], proble
         remedy = suggest(source.stage, stages)
         problems.append(Problem(leaf.where, f"= {shown(said)}: there is no stage `{source.stage}`.", remedy))
         return
-    members = members_of(stages[source.stage].each)
+    stage = stages[source.stage]
+    if stage is None:
+        return
+    members = members_of(stage.each)
     if source.member not in members:
         has = "has no members" if members == ("",) else f"has the members {_some(members)}"
         lacks = f"no member `{source.member}`" if source.member else "no single artifact"
