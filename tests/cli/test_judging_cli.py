@@ -8,6 +8,7 @@ import pytest
 
 from cli.door import posttrain
 from posttrain.spec.waiver import today
+from reports.recorded import spectrum
 
 RECIPE = """
 format = 1
@@ -207,3 +208,27 @@ def test_show_leads_from_a_number_to_its_rows_and_their_seed(run):
     file = node.parent.parent / "nodes" / "prepare.algebra" / "train.jsonl"
     file.resolve().write_text("")
     assert posttrain("show", node, "--metric", "rows/train").code == 6
+
+
+def test_a_folder_of_the_users_is_a_source(made, tmp_path):
+    given = made / "prepare" / "algebra"
+    (tmp_path / "own.toml").write_text(
+        'format = 1\nname = "own"\n[stage.more]\nkind = "prepare"\ndomain = "algebra"\n'
+        f'inputs = {{ ready = {{ path = "{given}" }} }}\n'
+    )
+    folder = tmp_path / "run"
+    assert posttrain("run", tmp_path / "own.toml", "--run", folder).code == 0
+    said = posttrain("show", folder / "more", "--metric", "rows/train").out
+    assert "more (prepare)  " in said and f"reads {given}\n" in said
+    assert f"Sources\n  {given} (a folder of yours)  " in said
+    assert f"ready: {given} (a folder of yours)  " in posttrain("show", folder / "more").out
+
+
+def test_a_number_of_a_recipe_that_cannot_be_read_now_is_not_counted_again(tmp_path):
+    """The records alone still lead back: every file is named, and that nothing was counted."""
+    run = spectrum(tmp_path / "run")
+    said = posttrain("show", run / "exam_final", "--metric", "pass@1")
+    assert said.code == 0 and "not counted again: the recipe has it otherwise now" in said.out
+    assert "  exam_final (evaluate)  " in said.out and "  prepare/algebra (prepare)" in said.out
+    assert posttrain("show", (run / "nodes" / "exam_final").resolve(), "--metric", "pass@1").code == 0
+    assert "cannot be told: " in posttrain("show", run / "exam_final").out
