@@ -30,7 +30,7 @@ def chaos(
     run: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the runs.")] = Path("runs/chaos"),
     as_json: Json = False,
 ) -> None:
-    """Kill a run at random, give the same command again, compare every byte with an undisturbed run."""
+    """Kill a run at random, give the command again, compare every byte."""
     import json
 
     from posttrain.trials import chaos as trial
