@@ -68,9 +68,15 @@ format = 1
 name = "toy"
 default_profile = "tiny"
 gates = ["sound"]
+budget = { hours = 1 }
+[views]
+"out/x.json" = "base:config.json"
+[paths]
+out = "/x"
 [stage.base]
 kind = "base"
 id = "x"
+frozen = true
 [stage.prepare]
 kind = "prepare"
 each = { domain = ["algebra", "geometry"] }
@@ -126,7 +132,8 @@ def test_whatever_stands_in_a_recipe_it_loads_or_is_refused(data):
         place = table
         for name in path:
             place = place[name]
-        name = data.draw(st.sampled_from([last, "wait", "off", "each", "gate", "frozen", "x"]))
+        words = (last, "wait", "off", "each", "gate", "frozen", "budget", "views", "paths", "keep_going", "x")
+        name = data.draw(st.sampled_from(words))
         place[name] = data.draw(ANY)
     try:
         recipe = resolve(Document("toy.toml", None, table, {}), kinds=TOYS, environ={"STEPS": "7"})

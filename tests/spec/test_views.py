@@ -1,17 +1,22 @@
 """Views, paths, caps, `frozen` and `keep_going`: what a recipe may say of them, and what is refused."""
 
 import json
+import os
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toys import TOYS
 
 from posttrain.engine.expand import expand
 from posttrain.spec.errors import RecipeError
 from posttrain.spec.knobs import Budget
 from posttrain.spec.load import load
-from posttrain.spec.load.document import parted
+from posttrain.spec.load.assemble import resolve
+from posttrain.spec.load.document import Document, parted
 from posttrain.spec.load.views import OWN
 from posttrain.spec.recipe import Recipe, viewed
 
@@ -255,3 +260,22 @@ def test_a_variable_that_cannot_be_parsed_is_named():
     assert said.startswith("environment: WHERE names a folder that no view lies in.") and said.endswith(
         "It sets paths.results."
     )
+
+
+TEXT = st.text(st.sampled_from("ab/.:{}fp~\\ \0*C"), max_size=8)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.dictionaries(TEXT, TEXT | TEXT.map("base:{}".format), max_size=4), st.dictionaries(TEXT, TEXT, max_size=2))
+def test_whatever_stands_in_views_stays_below_its_folder(views, paths):
+    """It loads, or is refused by name; what loads never leaves the run's folder or the one that stands for it."""
+    table = tomllib.loads(RECIPE) | {"views": views, "paths": paths}
+    try:
+        recipe = resolve(Document("toy.toml", None, table, {}), kinds=TOYS)
+    except RecipeError as refused:
+        assert all(problem.where and problem.what for problem in refused.problems)
+        return
+    for target in recipe.views:
+        place = os.path.normpath(Path("/run") / target)
+        assert place.startswith("/run/") and place.removeprefix("/run/").split("/")[0] not in OWN
+    assert all(Path(folder).is_absolute() for folder in recipe.paths.values())
