@@ -1,6 +1,8 @@
 """A kind that works step by step and spends on each: what budgets are tried on."""
 
 import json
+import os
+import signal
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -23,6 +25,8 @@ class Spend(Knobs):
     money: str = "0"
     wait_s: float = 0.0
     """Time of a step."""
+    dies_at: int = -1
+    """Killed once, after that step is paid and before it is done."""
     deaf: bool = False
     """Tell nothing on the way: only a signal ends it."""
 
@@ -35,6 +39,9 @@ def spend(ctx: Any) -> Outcome:
     for step in range(len(done), knobs.steps):
         if not knobs.deaf:
             ctx.spend(tokens=knobs.tokens, money=Decimal(knobs.money))
+        if step == knobs.dies_at and not (ctx.scratch / "died").exists():
+            (ctx.scratch / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(knobs.wait_s)
         done.append(f"{ctx.seed} {step}")
         fresh = state.with_suffix(".new")

@@ -118,10 +118,14 @@ def test_a_token_cap_stops_before_it_is_passed_and_a_higher_one_goes_on(bed: Bed
     assert bed.spent == Spent(4000), "a step that was kept is not paid twice"
 
 
-def test_caps_count_what_killed_attempts_spent(bed: Bed) -> None:
-    Account(bed.folder / "account.json").spend(Spent(3950))
-    result = bed.run("budget.tokens=4000")
-    assert result.code == 5 and bed.spent == Spent(3950)
+def test_what_a_killed_attempt_spent_stays_spent(bed: Bed) -> None:
+    """By the run and by the node: eleven steps are paid, ten of them kept."""
+    sets = ("stage.first.dies_at=4", "stage.first.retries=1", "stage.first.budget.tokens=1099")
+    result = bed.run(*sets, forked=True, only=("first",))
+    assert result.code == 5 and bed.spent == Spent(1000)
+    assert error_of(result).what.startswith("1000 of 1099 tokens are spent")
+    assert bed.run(*sets[:2], "budget.tokens=1100", only=("first",)).code == 0 and bed.spent == Spent(1100)
+    assert api.show(bed.folder / "first").manifest.measured["tokens"] == 1100
 
 
 def test_money_is_counted_to_the_last_digit(bed: Bed) -> None:
