@@ -156,7 +156,8 @@ def test_two_commands_in_one_folder_do_not_mix(tmp_path):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("recipe", ["sft", "rl", "exam"])
-def test_every_gate_of_the_other_recipes_sees_its_defect(recipe, tmp_path):
-    said = door("mutants", recipe, "--run", tmp_path / "m")
+@pytest.mark.parametrize("words", [["sft"], ["rl"], ["exam"], ["spectrum", "--profile", "tiny"]], ids=" ".join)
+def test_every_gate_of_the_other_recipes_sees_its_defect(words, tmp_path):
+    """The single-purpose recipes, and the gates of spectrum as the profile tiny sets them."""
+    said = door("mutants", *words, "--run", tmp_path / "m")
     assert said.code == 0, said.out

@@ -102,14 +102,14 @@ def mutants(
 
     asked = Asked(recipe, profiles=tuple(profile or ()), sets=tuple(set_ or ()), run=run)
     with Live.of(quiet=as_json) as live:
-        tried = trials.mutants(asked, only=only or (), watch=live.hear, told=_tried)
+
+        def told(side: str, done: int, of: int) -> None:
+            live.close()
+            typer.echo(f"{done} of {of}: {side}", err=True)
+
+        tried = trials.mutants(asked, only=only or (), watch=live.hear, told=told)
     typer.echo(json.dumps(tried_plain(tried), indent=1, ensure_ascii=False) if as_json else tried_text(tried))
     raise typer.Exit(tried.code)
-
-
-def _tried(side: str, done: int, of: int) -> None:
-    """One side of a trial as it ends."""
-    typer.echo(f"{done} of {of}: {side}", err=True)
 
 
 def tried_text(tried: "Tried") -> str:
