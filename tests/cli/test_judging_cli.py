@@ -93,7 +93,7 @@ def test_an_edited_view_through_the_door(run):
     view.write_text(json.dumps({**told, "duplicates": 7}))
     said = posttrain("gate", run)
     assert said.code == 0
-    assert "Edited views:\n  results/algebra.json gives duplicates 7, the rows give 0\n" in said.out
+    assert "Edited views:\n  results/algebra.json says duplicates 7, the rows give 0\n" in said.out
     view.write_text(json.dumps({**told, "domain": "algebraic"}))
     said = posttrain("gate", run)
     assert said.code == 3 and "the view results/algebra.json was edited, and no metric shows what changed" in said.out

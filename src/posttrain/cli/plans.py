@@ -107,7 +107,7 @@ def _planned_row(found: "Planned", group: Sequence["Decision"]) -> tuple[str, ..
         wording.seconds(sum(seconds)) if len(seconds) == len(group) else unknown,
         wording.size(max(memory)) if memory else unknown,
         ", ".join(_reads(node)),
-        _why(first),
+        _why(first) if len(group) > 1 else "; ".join(first.reasons),
     )
 
 

@@ -94,15 +94,15 @@ class Views:
         """
         claims: dict[str, list[Claim]] = {}
         unread: list[str] = []
-        remarks: list[str] = []
+        remarks: dict[tuple[str, str, str], str] = {}
         for target, file in self._asked.get(node.id, ()):
             name = self._name(self._run.view(target, made.fingerprint, self._paths))
             try:
                 for metric, claim in self._said(node, made, self._window(target, file, made), alone=alone):
                     _refuse_better(gates, made.metrics, metric, claim)
                     claims.setdefault(metric, []).append(claim)
-                    rows = told(made.metrics.get(metric))
-                    remarks.append(f"{claim.by} {metric} {told(claim.metric)}, the rows give {rows}")
+                    key, rows = (name, metric, told(claim.metric)), told(made.metrics.get(metric))
+                    remarks.setdefault(key, f"{claim.by} {metric} {told(claim.metric)}, the rows give {rows}")
             except _UnreadError as why:
                 unread.append(f"the view {name} {why}")
             except (IsADirectoryError, NotADirectoryError) as error:
@@ -111,7 +111,7 @@ class Views:
             except (UsageError, OSError) as error:
                 unread.append(f"the view {name} cannot be read: {getattr(error, 'strerror', '') or error}")
         found = {metric: tuple(given) for metric, given in claims.items()}
-        return Reading(found, "; ".join(unread), tuple(remarks))
+        return Reading(found, "; ".join(unread), tuple(remarks.values()))
 
     @cached_property
     def _written(self) -> dict[str, str]:
@@ -177,8 +177,8 @@ def _claims(node: Node, made: Manifest, window: _Window, folder: Path) -> list[t
         said = error.what if isinstance(error, Stop) else str(error).partition("\n")[0] or type(error).__name__
         raise _UnreadError(f"was edited and cannot be read: {said}") from error
     lost = {name: Metric(None, f"{window.name} does not give it") for name in own if name not in counted}
-    found = [(name, Claim(f"{window.name} gives", metric)) for name, metric in {**counted, **lost}.items()]
-    found += [(name, Claim(f"{window.name} says", metric)) for name, metric in stated]
+    found = [(name, Claim(f"{window.name} says", metric)) for name, metric in stated]
+    found += [(name, Claim(f"{window.name} gives", metric)) for name, metric in {**counted, **lost}.items()]
     told_ = [(name, claim) for name, claim in found if not claim.metric.agrees(own.get(name))]
     if not told_:
         raise _UnreadError("was edited, and no metric shows what changed: put it back, or delete it and run again")
