@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from posttrain.spec.errors import StageFailed
 from posttrain.store.fingerprint import file_digest
@@ -49,7 +49,7 @@ def only_files(out: Path) -> None:
 def _outline(folder: Path, files: Sequence[FileEntry]) -> tuple[dict[str, str], list[str]]:
     """Damages by the name of the file, in the order of files; then what does not belong there."""
     sizes = {entry.name: entry.size for entry in files}
-    above = {parent.as_posix() for name in sizes for parent in PurePosixPath(name).parents}
+    above = {name[:end] for name in sizes for end, letter in enumerate(name) if letter == "/"}
     there, added = dict[str, str](), list[str]()
     for name, entry in _below(folder, ""):
         if name in sizes or name == MANIFEST:
