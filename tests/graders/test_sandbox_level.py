@@ -53,19 +53,34 @@ def test_this_machine_has_the_level_and_every_live_check_holds():
         assert len(trial.checks) >= 12
 
 
-def test_an_ordinary_user_has_the_same_levels(tmp_path):
-    """S-D14: works without root."""
+def as_ordinary_user(*arguments: str) -> "subprocess.CompletedProcess[str]":
     script = ROOT / "tests" / "graders" / "attacks" / "ordinary.py"
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
-    done = subprocess.run(
-        [sys.executable, str(script), "-c", DESCRIBE], env=environment, capture_output=True, text=True, timeout=120
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=600
     )
+
+
+def test_an_ordinary_user_has_the_same_levels():
+    """S-D14: works without root."""
+    done = as_ordinary_user("-c", DESCRIBE)
     assert done.returncode == 0, done.stderr
     described = json.loads(done.stdout)
     assert described["user"] != 0
     for name in level.LEVELS:
         assert described["levels"][name]["works"], described["levels"][name]["lacks"]
         assert all(described["levels"][name]["checks"].values())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("suite", ["containment", "grading", "pool"])
+def test_every_attack_fails_for_an_ordinary_user_too(suite):
+    """S-D14: works without root."""
+    tests = str(ROOT / "tests" / "graders" / f"test_sandbox_{suite}.py")
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not nightly", "--rootdir", str(ROOT))
+    done = as_ordinary_user("-m", "pytest", *options, tests)
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_a_kernel_without_namespaces_falls_back_to_the_second_level():

@@ -19,9 +19,10 @@ def call(number, *args):
 _RAW = """
 io_uring_setup 425 8, io_uring_enter 426, bpf 321, add_key 248, request_key 249, keyctl 250 0 -3 1, userfaultfd 323 1,
 perf_event_open 298, unshare 272 0x10000000, setns 308, memfd_secret 447, seccomp 317, modify_ldt 154,
-landlock_create_ruleset 444 0 0 1, arch_prctl 158 0x1002, personality 135 0xffffffff, chroot 161, pivot_root 155, init_module 175,
-kexec_load 246, reboot 169, swapon 167, iopl 172 3, syslog 103 10, sched_setaffinity 203, setpriority 141 0 0 19,
-clock_settime 227, sethostname 170, fanotify_init 300, inotify_init1 294, splice 275 0 0 1 0 10, vmsplice 278 1,
+landlock_create_ruleset 444 0 0 1, arch_prctl 158 0x1002, personality 135 0xffffffff, chroot 161, pivot_root 155,
+init_module 175, kexec_load 246, reboot 169, swapon 167, iopl 172 3, syslog 103 10, sched_setaffinity 203,
+setpriority 141 0 0 19, clock_settime 227, sethostname 170,
+fanotify_init 300, inotify_init1 294, splice 275 0 0 1 0 10, vmsplice 278 1,
 process_madvise 440, open_tree 428, fsopen 430, setuid 105, capset 126, pkey_alloc 330, a_number_nobody_has 999
 """
 """System calls that must be refused before the kernel looks at their arguments: EPERM, whatever these are."""

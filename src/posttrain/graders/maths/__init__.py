@@ -13,7 +13,7 @@ from fractions import Fraction
 from posttrain.graders.answers import BOX, BOXED, How, final
 from posttrain.graders.base import Grade, Graded
 from posttrain.graders.maths import symbolic
-from posttrain.graders.maths.exact import number, tidy
+from posttrain.graders.maths.exact import number, spaced, tidy
 from posttrain.graders.maths.notation import LONGEST, apart, plain, unnamed, words
 from posttrain.graders.maths.shapes import Shape, compare, shape
 from posttrain.graders.maths.units import Quantity, quantity, unitless
@@ -51,7 +51,8 @@ class Maths:
             return "right"
         if max(len(gold), len(answer)) > LONGEST or BOX in gold:
             return "wrong" if exact is None else "unparsable"
-        wanted, given = _quantity(gold), _quantity(answer)
+        wanted = _quantity(gold)
+        given = _quantity(answer, measure=wanted.measure if wanted else "")
         gold, answer = plain(gold), plain(answer)
         if wanted is not None:
             return self._measured(wanted, given, prompt) if _one_name(gold, answer) else "wrong"
@@ -61,14 +62,18 @@ class Maths:
         return _Comparison(self.tolerance).of(shape(gold), shape(answer))
 
     def _measured(self, gold: Quantity, given: Quantity | None, prompt: str) -> str:
-        if given is None or not (given.unit == gold.unit or given.counts(prompt)):
+        if given is None:
+            return "unparsable"
+        gold = gold.presumed(given.measure, prompt)
+        if not gold.unit and given.unit and not given.counts(prompt):
             return "unparsable"
         return _said(gold.same(given, self.tolerance))
 
 
-def _quantity(text: str) -> Quantity | None:
+def _quantity(text: str, *, measure: str = "") -> Quantity | None:
     r"""The quantity that a text states, named or not; `\$5` is five dollars."""
-    found = quantity(unnamed(plain(text))[1])
+    readings = (quantity(unnamed(each)[1], measure=measure) for each in (spaced(text), plain(text)))
+    found = next((each for each in readings if each is not None), None)
     if found is not None and not found.unit and text.lstrip().startswith("\\$"):
         return Quantity(found.number, "dollar^1", "money^1")
     return found

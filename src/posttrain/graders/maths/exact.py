@@ -44,6 +44,9 @@ def looser(text: str) -> Number | None:
     bare = tidy(text)
     while len(bare) > 2 and (bare[0] + bare[-1]) in ("{}", "()") and not set(bare[1:-1]) & {bare[0], bare[-1]}:
         bare = bare[1:-1].strip()
+    if bare[:2] == "-(" and bare[-1] == ")" and "(" not in bare[2:]:
+        inner = looser(bare[2:-1])
+        return None if inner is None else Number(-inner.value, inner.percent)
     bare = braced(bare)
     found = number(bare)
     return _scientific(bare) or _mixed(bare) if found is None else found

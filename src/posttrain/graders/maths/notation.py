@@ -52,9 +52,14 @@ def words(text: str) -> str | None:
 
 
 def apart(gold: str, given: str) -> tuple[str, str]:
-    """Both texts with a capital letter spelt otherwise where its small one occurs too: R² r is not R r²."""
+    """Both texts with a capital letter spelt otherwise where its small one occurs too: R² r is not R r².
+
+    A constant of integration is one in either case.
+    """
     letters = set("".join(_COMMAND.sub(" ", gold + " " + given)))
     both = {upper for upper in letters if upper.isupper() and upper.lower() in letters}
+    if all(_CONSTANT.search(text) for text in (gold, given)):
+        both -= {"C"}
     if not both:
         return gold, given
     pattern = re.compile(r"\\[A-Za-z]+|[" + "".join(sorted(both)) + "]")
@@ -80,12 +85,21 @@ _DELIMITED = re.compile(r"^\s*\\[(\[]|\\[)\]]\s*$")
 _DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 _WRAPPED = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mathit|mbox|boldsymbol|mathsf)\{([^{}]*)\}")
-_RENAMED = {"\\le": "\\leq", "\\ge": "\\geq", "\\lt": "<", "\\gt": ">", "\\varnothing": "\\emptyset", "\\vert": "|"}
-_COMMANDS = re.compile(r"\\(?:le|ge|lt|gt|varnothing|vert)(?![A-Za-z])")
+_RENAMED = {
+    "\\le": "\\leq",
+    "\\ge": "\\geq",
+    "\\lt": "<",
+    "\\gt": ">",
+    "\\varnothing": "\\emptyset",
+    "\\vert": "|",
+    "\\div": "/",
+}
+_COMMANDS = re.compile(r"\\(?:le|ge|lt|gt|varnothing|vert|div)(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _NEW_ROW = "\ue000"
 """Stands for a double backslash while others are read."""
 _TURNED = re.compile(r"(?P<value>[^A-Za-z=<>]+)=\s*(?P<name>[A-Za-z])")
+_CONSTANT = re.compile(r"\+ *[Cc]$|^[Cc] *\+")
 _NAME = re.compile(
     r"\s*(?P<name>(?:\\[A-Za-z]+ *)?[A-Za-z]{0,12}'*(?:_(?:\w|\{\w{1,8}\}))?(?:\([\w, ]{1,12}\))?)\s*=(?!=)"
 )

@@ -36,8 +36,15 @@ class Quantity:
 
     def counts(self, prompt: str) -> bool:
         """Whether the unit is one we know, or something that the question is about: `12 eggs` where eggs are asked."""
-        words = re.findall(r"[a-z]+", self.unit)
-        return bool(self.measure) or all(word in prompt.casefold() for word in words)
+        if not self.measure:
+            return all(word in prompt.casefold() for word in re.findall(r"[a-z]+", self.unit))
+        named = _named(prompt, self.measure)
+        return not named or self.size in named
+
+    def presumed(self, measure: str, prompt: str) -> "Quantity":
+        """In the one unit of a measure that the question names, where this has none: 90 is 90 minutes there."""
+        named = _named(prompt, measure)
+        return self if self.unit or len(named) != 1 else Quantity(self.number, "asked", measure, min(named))
 
     def same(self, other: "Quantity", tolerance: Fraction) -> bool:
         """Whether both state one quantity; a unit that only one of them names is no difference."""
@@ -49,8 +56,11 @@ class Quantity:
         return mine.near(Number(other.number.value * other.size, other.number.percent), tolerance)
 
 
-def quantity(text: str) -> Quantity | None:
-    """The number of a text and its unit; None where the text is not a number, alone or before words that count."""
+def quantity(text: str, *, measure: str = "") -> Quantity | None:
+    """The number of a text and its unit; None where the text is not a number, alone or before words that count.
+
+    Where a `measure` is wanted, its units of one letter need not be set as text: `0.05 m` beside `5 cm`.
+    """
     found = looser(text)
     if found is not None:
         return Quantity(found)
@@ -61,7 +71,8 @@ def quantity(text: str) -> Quantity | None:
     words = " ".join(match["unit"].split()).casefold().removesuffix(".")
     if words in PERCENT:
         return None if value.percent else Quantity(Number(value.value, percent=True))
-    return _measured(value, words, int((match["power"] or "1").strip("^{}")), match["open"])
+    lone = "{" in match["open"] or (bool(match["open"]) and _units().get(words, (" ",))[0] == measure.partition("^")[0])
+    return _measured(value, words, int((match["power"] or "1").strip("^{}")), match["open"], lone=lone)
 
 
 def unitless(text: str) -> tuple[str, str]:
@@ -69,14 +80,16 @@ def unitless(text: str) -> tuple[str, str]:
     match = _BEHIND.fullmatch(text)
     if match is None:
         return text, ""
-    found = _measured(Number(Fraction(1)), match["unit"].casefold(), int((match["power"] or "1").strip("^{}")), "")
+    found = _measured(
+        Number(Fraction(1)), match["unit"].casefold(), int((match["power"] or "1").strip("^{}")), "", lone=False
+    )
     return (match["formula"], found.unit) if found and found.measure else (text, "")
 
 
-def _measured(value: Number, base: str, exponent: int, before: str) -> Quantity | None:
-    """A value with its unit. A lone letter counts only where it is set as text: else it is a variable."""
+def _measured(value: Number, base: str, exponent: int, before: str, *, lone: bool) -> Quantity | None:
+    """A value with its unit. A single letter is a variable unless `lone` says that it may be a unit."""
     words = re.findall(r"[a-z]+", base)
-    if set(words) & NOT_A_UNIT or (len(base) == 1 and "{" not in before):
+    if set(words) & NOT_A_UNIT or (len(base) == 1 and not lone):
         return None
     area = re.fullmatch(r"(square|cubic|sq) (.+)", base)
     if area:
@@ -86,6 +99,15 @@ def _measured(value: Number, base: str, exponent: int, before: str) -> Quantity 
         return Quantity(value, f"{_singular(base)}^{exponent}") if before and all(map(_word, words)) else None
     measure, size = known
     return Quantity(value, f"{_singular(base)}^{exponent}", f"{measure}^{exponent}", size**exponent)
+
+
+def _named(prompt: str, measure: str) -> frozenset[Fraction]:
+    """The sizes of a measure's units that a question names in words; a dollar sign before a digit is a dollar."""
+    base, _, exponent = measure.partition("^")
+    said = set(re.findall(r"[a-z]{2,}", prompt.casefold())) - {"in", "second", "min"}
+    said |= {"dollar"} if re.search(r"\$\d", prompt) else set()
+    known = (_units().get(word) or _units().get(_singular(word)) for word in said)
+    return frozenset(unit[1] ** int(exponent or 1) for unit in known if unit and unit[0] == base)
 
 
 def _word(letters: str) -> bool:
@@ -116,5 +138,5 @@ _BEHIND = re.compile(
 _WITH_UNIT = re.compile(
     r"(?P<number>[^A-Za-z]*?(?:\\frac *\{[^{}]*\} *\{[^{}]*\}|[\d.)}]))"
     r"(?P<open>(?: |~|\\[,;:! ])*(?:\\(?:text|mathrm|textrm|mbox|textbf|mathbf|operatorname)\{)?)"
-    r" *(?P<unit>%|[A-Za-z]+(?:[ /-][A-Za-z]+){0,3}\.?) *\}?(?P<power>\^(?:\{[23]\}|[23]))?\}?"
+    r" *\(?(?P<unit>%|[A-Za-z]+(?:[ /-][A-Za-z]+){0,3}\.?)\)? *\}?(?P<power>\^(?:\{[23]\}|[23]))?\}?"
 )

@@ -144,7 +144,7 @@ def _comparison() -> Any:
                 return "unparsable"
             equal = math_verify.verify(
                 wanted, told, float_rounding=12, timeout_seconds=0, raise_on_error=True, strict=True
-            )
+            ) or _scaled(wanted[0], told[0])
         except (MemoryError, RecursionError):
             return "exhausted"
         except refused:
@@ -152,6 +152,17 @@ def _comparison() -> Any:
         return "equal" if equal else "different"
 
     return compare
+
+
+def _scaled(gold: Any, given: Any) -> bool:
+    """Whether two equations differ by a factor alone that is a number: x = 2 is 3x = 6."""
+    from sympy import Eq, simplify
+
+    if not (isinstance(gold, Eq) and isinstance(given, Eq)):
+        return False
+    sides: list[Any] = [gold.lhs, gold.rhs, given.lhs, given.rhs]
+    factor = simplify((sides[0] - sides[1]) / (sides[2] - sides[3]))
+    return bool(factor.is_number and factor.is_finite and factor.is_nonzero)
 
 
 def _never_evaluate() -> None:

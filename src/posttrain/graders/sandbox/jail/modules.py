@@ -28,11 +28,8 @@ _LEAN = """
 LEAN = tuple(_LEAN.split())
 """What every program finds loaded; extension modules that are not here cannot be imported at all."""
 
-TIERS: Mapping[str, tuple[str, ...]] = {
-    "lean": (),
-    "numpy": ("numpy", "numpy.random", "numpy.linalg", "numpy.fft", "numpy.ma", "numpy.polynomial"),
-    "sympy": ("sympy", "mpmath"),
-}
+_NUMPY = ("numpy", "numpy.random", "numpy.linalg", "numpy.fft", "numpy.ma", "numpy.polynomial")
+TIERS: Mapping[str, tuple[str, ...]] = {"lean": (), "numpy": _NUMPY, "sympy": (*_NUMPY, "sympy", "mpmath")}
 """Name of a tier → what it loads beyond the lean one."""
 
 _LEFT_OUT = {
