@@ -1,5 +1,6 @@
 """The state of a training run on disk: whole or not there, restored bit for bit, in safetensors and JSON."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from posttrain.spec.errors import Mismatch
 from posttrain.train.optim import Optimiser
 
 TENSORS, FACTS = "state.safetensors", "state.json"
@@ -44,9 +46,10 @@ def write(folder: Path, state: State) -> None:
     fresh.mkdir()
     save_file({name: t.detach().cpu().contiguous() for name, t in state.tensors.items()}, fresh / TENSORS)
     told = {"step": state.step, "facts": state.facts, "seconds": state.seconds, "measured": dict(state.measured)}
-    (fresh / FACTS).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
-    for name in (TENSORS, FACTS):
-        sync(fresh / name)
+    text = json.dumps(told, sort_keys=True)
+    (fresh / FACTS).write_text(json.dumps({"told": text, "sha256": _digest(fresh, text)}), encoding="utf-8")
+    for path in (fresh / TENSORS, fresh / FACTS, fresh):
+        sync(path)
     fresh.rename(whole)
     sync(folder)
     for other in folder.iterdir():
@@ -55,13 +58,29 @@ def write(folder: Path, state: State) -> None:
 
 
 def read(folder: Path) -> State | None:
-    """The newest whole state below `folder`; None where there is none."""
+    """The newest whole state below `folder`; None where there is none. Mismatch for one that changed on the disk."""
     steps = sorted(int(p.name.removeprefix("state-")) for p in folder.glob("state-*"))
     if not steps:
         return None
     whole = folder / f"state-{steps[-1]}"
-    held = json.loads((whole / FACTS).read_text(encoding="utf-8"))
+    try:
+        kept = json.loads((whole / FACTS).read_bytes())
+        is_whole = kept["sha256"] == _digest(whole, kept["told"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        remedy = "Delete this folder: the node then begins anew, and ends with the same bytes."
+        raise Mismatch("the kept state has changed since it was written.", where=str(whole), remedy=remedy)
+    held = json.loads(kept["told"])
     return State(held["step"], load_file(whole / TENSORS), held["facts"], held["seconds"], held["measured"])
+
+
+def _digest(folder: Path, text: str) -> str:
+    """Over the tensors and what is told beside them."""
+    with (folder / TENSORS).open("rb") as file:
+        total = hashlib.file_digest(file, "sha256")
+    total.update(text.encode())
+    return total.hexdigest()
 
 
 def sync(path: Path) -> None:
