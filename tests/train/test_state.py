@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
 from crash_points import crashes, power_cut, restore
+from posttrain.spec.errors import Mismatch
 from posttrain.train import optim, state
 
 
@@ -66,6 +68,22 @@ def test_a_half_written_state_is_ignored(tmp_path: Path):
     assert state.Keeper(tmp_path).restore(*stepped()) == 1
     keeper.keep(2, model, optimiser)
     assert [p.name for p in tmp_path.iterdir()] == ["state-2"]
+
+
+@pytest.mark.parametrize("file", [state.TENSORS, state.FACTS])
+@pytest.mark.parametrize("how", ["flip", "cut", "gone", "empty"])
+def test_a_damaged_state_is_not_gone_on_from(tmp_path: Path, file: str, how: str):
+    """S-A8: exit 6, the folder to delete; nothing goes on from bytes that nobody wrote."""
+    keeper = state.Keeper(tmp_path, every=1)
+    keeper.facts = {"seen": [1, 2]}
+    keeper.keep(3, *stepped())
+    path = tmp_path / "state-3" / file
+    data = path.read_bytes()
+    changed = {"flip": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "cut": data[:-9], "empty": b""}
+    path.unlink() if how == "gone" else path.write_bytes(changed[how])
+    with pytest.raises(Mismatch, match="has changed since it was written") as error:
+        state.Keeper(tmp_path).restore(*stepped())
+    assert error.value.where == str(tmp_path / "state-3") and "Delete this folder" in error.value.remedy
 
 
 def test_leftover_of_a_kill_between_rename_and_clearing(tmp_path: Path):

@@ -63,16 +63,21 @@ def read(folder: Path) -> State | None:
     if not steps:
         return None
     whole = folder / f"state-{steps[-1]}"
-    try:
-        kept = json.loads((whole / FACTS).read_bytes())
-        is_whole = kept["sha256"] == _digest(whole, kept["told"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        is_whole = False
-    if not is_whole:
+    text = _told(whole)
+    if text is None:
         remedy = "Delete this folder: the node then begins anew, and ends with the same bytes."
         raise Mismatch("the kept state has changed since it was written.", where=str(whole), remedy=remedy)
-    held = json.loads(kept["told"])
+    held = json.loads(text)
     return State(held["step"], load_file(whole / TENSORS), held["facts"], held["seconds"], held["measured"])
+
+
+def _told(whole: Path) -> str | None:
+    """What is told beside the tensors; None where either is not as it was written."""
+    try:
+        kept = json.loads((whole / FACTS).read_bytes())
+        return kept["told"] if kept["sha256"] == _digest(whole, kept["told"]) else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _digest(folder: Path, text: str) -> str:
