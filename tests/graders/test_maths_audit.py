@@ -16,6 +16,7 @@ from posttrain.graders.answers import ANYWHERE, box
 from posttrain.graders.maths import symbolic
 from posttrain.graders.maths.audit import Audit, audit
 from posttrain.graders.registry import self_check
+from posttrain.spec.errors import MissingNeed
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -36,7 +37,7 @@ def test_the_labelled_set_bounds_both_errors(audited: Audit) -> None:
     """S-D9, S-B5: fractions, roots, sets, tuples, intervals, matrices, units, several answers; wrong ones refused."""
     labels = Counter(told.pair.right for told in audited.told)
     assert min(labels.values()) >= 150 and sum(labels.values()) >= 300
-    assert audited.false_positives.value <= 0.005 and audited.false_negatives.value <= 0.05
+    assert audited.false_positives.value <= 0.005 and audited.false_negatives.value <= 0.03
     fresh = audited.only("fresh")
     assert fresh.false_negatives.n >= 40 and fresh.false_positives.value <= 0.05
 
@@ -103,6 +104,33 @@ def test_a_dead_process_is_replaced_between_two_grades() -> None:
     assert second != first
     pool.close()
     assert pool.processes() == []
+
+
+def test_a_process_that_cannot_start_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without the worker is no reward of 0."""
+    monkeypatch.setattr(symbolic.sys, "executable", "/bin/false")
+    with pytest.raises(MissingNeed, match="math-verify"):
+        symbolic.Pool(workers=1).ask("x+1", "1+x", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "prompt", "outcome"),
+    [
+        ("90", "1.5 hours", "How many minutes does it take?", "right"),
+        ("90", "90 hours", "How many minutes does it take?", "wrong"),
+        ("90", "90 hours", "How long does it take?", "right"),
+        ("90", "90 hours", "How many minutes is it, or how many days?", "unparsable"),
+        ("18", "18 cents", "A pen costs $2. How much do nine cost?", "wrong"),
+        ("18", "1800 cents", "A pen costs $2. How much do nine cost?", "right"),
+        ("18", "18 pens", "How many pens?", "right"),
+        ("18", "18 pens", "How many books?", "unparsable"),
+        ("18", "18\\text{ m}", "How far?", "right"),
+        ("18", "18m", "How far?", "unparsable"),
+    ],
+)
+def test_a_unit_is_read_beside_the_question(gold: str, answer: str, prompt: str, outcome: str) -> None:
+    """S-D9: a unit that the question does not ask for is no match; a thing counts where the question names it."""
+    assert maths.grade(Question(gold, prompt), box(answer)).outcome == outcome
 
 
 def test_a_slow_comparison_does_not_hold_up_another() -> None:

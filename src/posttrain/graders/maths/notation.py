@@ -47,7 +47,9 @@ def words(text: str) -> str | None:
         return None
     if len(parts) == 1 and len(parts[0]) == 1:
         return parts[0]
-    spoken = any(len(part) > 2 and set(part.casefold()) & set("aeiouy") for part in parts)
+    spoken = text.strip().casefold() == "no" or any(
+        len(part) > 2 and set(part.casefold()) & set("aeiouy") for part in parts
+    )
     return " ".join(parts).casefold() if spoken else None
 
 

@@ -20,7 +20,7 @@ from posttrain.spec.errors import MissingNeed
 
 Outcome = Literal["equal", "different", "unparsable", "exhausted"]
 
-SECONDS = 1.0
+SECONDS = 1.4
 """Wall clock of one comparison."""
 
 MEMORY = 512 << 20
