@@ -22,7 +22,7 @@ def grade(
         bool, typer.Option("--audit", help="Grade every labelled pair and print how often the grader is wrong.")
     ] = False,
 ) -> None:
-    """What the maths grader says of an answer, or how often it is wrong."""
+    """Grade one answer in maths, or audit the grader."""
     from posttrain.graders import maths
     from posttrain.spec.errors import UsageError
 
