@@ -74,3 +74,12 @@ def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(UsageError, match="tokenizer"):
         read_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
+    """The library raises a plain Exception for it."""
+    write_tokenizer(TOKENIZER, tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(path.read_text().replace('"version": "1.0"', '"version": "9.0"'))
+    with pytest.raises(UsageError, match="version"):
+        read_tokenizer(tmp_path)

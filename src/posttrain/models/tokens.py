@@ -58,7 +58,10 @@ def read_tokenizer(folder: Path) -> Any:
         raise UsageError("holds no tokenizer.", where=str(folder), remedy="A model needs its tokenizer.json.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
+        known = type(error) is Exception or isinstance(error, (OSError, ValueError, KeyError, TypeError))
+        if not known:  # tokenizers raises plain Exception for a file of a version it does not know
+            raise
         raise UsageError(f"the tokenizer cannot be read: {error}.", where=str(folder)) from None
     if len(tokenizer) <= 1:
         raise UsageError(f"the tokenizer has {len(tokenizer)} entries.", where=str(folder))
