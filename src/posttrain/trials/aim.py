@@ -131,6 +131,10 @@ class Watch:
         """Whether an unfinished node left something to go on from."""
         return any(path.is_file() for path in _below(self.run.store.work(mark)))
 
+    def made(self, mark: str) -> bool:
+        """Whether an artifact is there."""
+        return (self.run.store.artifact(mark) / MANIFEST).exists()
+
     def _works(self, mark: str) -> bool:
         return _changed(self.run.store.out(mark)) >= self._since or self._commits(mark)
 

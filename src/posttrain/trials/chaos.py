@@ -57,7 +57,9 @@ class Kill:
     at: tuple[str, ...]
     """The nodes that worked, and had not ended."""
     kept: tuple[str, ...]
-    """Those of them that left something to go on from; the others start again."""
+    """Those of them that left something to go on from."""
+    made: tuple[str, ...]
+    """Those whose artifact was committed already, and only not yet told of; the others start again."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Report:
     @property
     def restarted(self) -> int:
         """Times a node had nothing to go on from, and started again."""
-        return sum(len(kill.at) - len(kill.kept) for kill in self.kills)
+        return sum(len(kill.at) - len(kill.kept) - len(kill.made) for kill in self.kills)
 
     @property
     def never_hit(self) -> tuple[str, ...]:
@@ -164,8 +166,9 @@ class _Trial:
         watch.look()
         hit = watch.at_work()
         targets.hit(hit)
-        kept = tuple(node for node in hit if watch.keeps(watch.marks[node]))
-        self.kills.append(Kill(watch.run.folder.name, moment, hit, kept))
+        made = tuple(node for node in hit if watch.made(watch.marks[node]))
+        kept = tuple(node for node in hit if node not in made and watch.keeps(watch.marks[node]))
+        self.kills.append(Kill(watch.run.folder.name, moment, hit, kept, made))
         self.tell(self.kills[-1], len(self.kills))
 
     def check(self, began: float) -> None:
