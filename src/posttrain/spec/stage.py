@@ -139,7 +139,11 @@ class Context(Protocol, Generic[K]):
         ...
 
     def note(self, kind: str, text: str, count: int = 1) -> None:
-        """A remark or a counted fallback, shown in plan, status and report."""
+        """A remark or a counted fallback, shown in plan, status and report.
+
+        The artifact has those of the attempt that made it: what holds of the whole is said in every attempt, and what
+        is counted on the way is counted in the kept state.
+        """
         ...
 
     def spend(self, *, tokens: int = 0, money: Decimal = Decimal(0)) -> None:
