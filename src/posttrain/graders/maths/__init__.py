@@ -7,7 +7,7 @@ killed (`symbolic`), and only where nothing cheaper decides.
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from posttrain.graders.answers import BOX, BOXED, How, final
@@ -118,20 +118,25 @@ class _Comparison:
         left = self._end - time.monotonic()
         if known is not None or left <= 0:
             return known
-        (one, unit), (other, told_unit) = unitless(_formula(gold, given)), unitless(_formula(given, gold))
+        (one, unit), (other, told_unit) = unitless(gold.text), unitless(given.text)
         if unit and told_unit and unit != told_unit:
             return False
-        told = symbolic.equal(*apart(one, other), seconds=min(symbolic.SECONDS, left))
+        leaves = replace(gold, text=one), replace(given, text=other)
+        told = symbolic.equal(*apart(_formula(*leaves), _formula(*leaves[::-1])), seconds=min(symbolic.SECONDS, left))
         self._unread |= told == "unparsable"
         return {"equal": True, "different": False, "unparsable": False, "exhausted": None}[told]
 
 
 def _formula(leaf: Shape, other: Shape) -> str:
-    """A leaf as algebra reads it: with its name where the other side is an equation; `log` without base is natural."""
+    """A leaf as algebra reads it: with its name where the other side is an equation; `log` without base is natural.
+
+    Spaces beside signs go: the parser stumbles over some.
+    """
     text = f"{leaf.name}={leaf.text}" if leaf.name and "=" in other.text else leaf.text
-    return _LOG.sub(r"\\ln", text)
+    return _SPACED.sub("", _LOG.sub(r"\\ln", text))
 
 
+_SPACED = re.compile(r"(?<![A-Za-z\d]) +| +(?![A-Za-z\d])")
 _LOG = re.compile(r"\\log(?![A-Za-z_])(?! *_)")
 
 

@@ -1,14 +1,20 @@
 """How often the grader is wrong, by a set of pairs that people labelled (`labelled.toml`)."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from posttrain.algos.stats import Interval, wilson
+from posttrain.graders.base import UNDECIDED
 from posttrain.graders.maths import Maths
 from posttrain.graders.maths.symbolic import WORKERS
+
+LAST = "fresh"
+"""The group of pairs that was written when the grader was finished."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,12 @@ class Told:
     @property
     def mistaken(self) -> bool:
         """Whether the grader contradicts the label; what it could not decide it does not contradict."""
-        return self.outcome != "timeout" and (self.outcome == "right") != self.pair.right
+        return not self.undecided and (self.outcome == "right") != self.pair.right
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the comparison ended at a limit."""
+        return self.outcome in UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -52,14 +63,10 @@ class Audit:
         """Wrong answers that are accepted, of the wrong ones."""
         return self._rate(right=False)
 
-    def only(self, group: str) -> "Audit":
-        """The part of one group of pairs."""
-        return Audit(tuple(told for told in self.told if told.pair.group == group), ())
-
     @property
     def undecided(self) -> int:
         """Pairs whose comparison ended at a limit: in neither count of mistakes."""
-        return sum(told.outcome == "timeout" for told in self.told)
+        return sum(told.undecided for told in self.told)
 
     @property
     def mistakes(self) -> tuple[Told, ...]:
@@ -71,14 +78,32 @@ class Audit:
         return wilson(sum(told.mistaken for told in of), len(of))
 
 
+@dataclass(frozen=True)
+class FirstSight:
+    """What the grader said of the last group of pairs before anything was mended by them."""
+
+    false_negatives: Interval
+    false_positives: Interval
+
+
+def first_sight() -> FirstSight:
+    """The rates that are not flattered by having made the grader on the same pairs."""
+    counted = _groups()[LAST]["first_sight"]
+    labels = Counter(pair.right for pair in pairs() if pair.group == LAST)
+    return FirstSight(wilson(counted["refused"], labels[True]), wilson(counted["accepted"], labels[False]))
+
+
 def pairs() -> Iterator[Pair]:
     """The labelled pairs in the order of the file."""
-    groups = tomllib.loads(Path(__file__).with_name("labelled.toml").read_text(encoding="utf-8"))
-    for group, rows in groups.items():
+    for group, rows in _groups().items():
         for label in ("right", "wrong"):
             for gold, *answers in rows[label]:
                 for answer in answers:
                     yield Pair(group, gold, answer, label == "right", rows.get("asks", ""))
+
+
+def _groups() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_name("labelled.toml").read_text(encoding="utf-8"))
 
 
 def audit(grader: Maths) -> Audit:
