@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +110,7 @@ def test_a_dead_process_is_replaced_between_two_grades() -> None:
 
 def test_a_process_that_cannot_start_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the worker is no reward of 0."""
-    monkeypatch.setattr(symbolic.sys, "executable", "/bin/false")
+    monkeypatch.setattr(symbolic.sys, "executable", shutil.which("false"))
     with pytest.raises(MissingNeed, match="math-verify"):
         symbolic.Pool(workers=1).ask("x+1", "1+x", 30.0)
 
@@ -141,6 +142,7 @@ def test_a_slow_comparison_does_not_hold_up_another() -> None:
     assert told == ["exhausted", "equal", "equal", "different"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_compares_by_processes_of_its_own() -> None:
     """A stage is forked from a warm worker; two processes on one pipe would take each other's verdicts."""
     assert symbolic.equal("x-1", "-1+x", seconds=30.0) == "equal"

@@ -111,7 +111,8 @@ def _work(compare: Any, asks: int, answers: int, memory: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(limit, (most, most))
+        with suppress(ValueError, OSError):  # a system that knows no such limit; the keeper looks at memory itself
+            resource.setrlimit(limit, (most, most))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with os.fdopen(asks, "rb") as requests:
         for request in requests:
