@@ -23,7 +23,7 @@ from posttrain.store.run import neighbour, run_of
 def text(asked: Path) -> str:
     """Everything a person asks of `RUN/NODE` or of an artifact's folder; of a node that made nothing, what is known."""
     node, view = _node(asked)
-    if node is not None and node.manifest is None:
+    if node is not None and not _is_made(asked, node):
         return _unmade(asked, node)
     found = api.show(asked)
     made = found.manifest
@@ -111,6 +111,12 @@ def _node(asked: Path) -> tuple[NodeView | None, View | None]:
     near = difflib.get_close_matches(id, nodes, n=1)
     hint = f'Did you mean "{near[0]}"?' if near else f"It has {', '.join(nodes) or 'none yet'}."
     raise UsageError(f'the run has no node "{id}".', where=str(run.folder), remedy=hint)
+
+
+def _is_made(asked: Path, node: NodeView) -> bool:
+    """Whether there is an artifact to show, be it damaged: that is an error with its own exit code."""
+    run = run_of(asked)
+    return node.manifest is not None or (run is not None and run.pointer(node.id).is_dir())
 
 
 def _unmade(asked: Path, node: NodeView) -> str:

@@ -11,7 +11,7 @@ from posttrain.reports.judged import Judgements
 from posttrain.reports.view import STEP, Beat, NodeView, Setting, State, View
 from posttrain.spec.errors import Mismatch, Stop
 from posttrain.store import ledger
-from posttrain.store.artifact import Manifest, manifest
+from posttrain.store.artifact import Manifest, glance
 from posttrain.store.run import Run, existing
 
 Record = Mapping[str, Any]
@@ -260,7 +260,7 @@ def _progress(told: _Told, id: str) -> str:
 
 def _manifest(pointer: Path) -> tuple[Manifest | None, str]:
     try:
-        return manifest(pointer), ""
+        return glance(pointer), ""
     except Mismatch as damage:
         return None, str(damage)
 
