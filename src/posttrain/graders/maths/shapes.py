@@ -146,12 +146,12 @@ def _several(text: str, depth: int) -> Shape | None:
 
 
 def _plus_minus(part: str) -> tuple[str, ...]:
+    """Both readings of one `±`; before it may stand a term, or nothing, or a name."""
     before, sign, after = part.partition("\\pm")
     if not sign or "\\pm" in after:
         return (part,)
-    return f"{before}+{after}" if before.strip() and not before.strip().endswith(
-        "="
-    ) else before + after, f"{before}-{after}"
+    alone = not before.strip() or before.strip().endswith("=")
+    return f"{before}{'' if alone else '+'}{after}", f"{before}-{after}"
 
 
 def _union(text: str, depth: int) -> Shape | None:

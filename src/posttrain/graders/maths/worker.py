@@ -27,6 +27,9 @@ FRESH = 500
 WARMING = (("x^2-1", "(x-1)(x+1)"), (r"\sin^2 x+\frac{\sqrt{2}}{3}", r"\frac{\sqrt{2}}{3}-\cos^2 x+1"), ("x=2", "2<x"))
 """Compared before any child is forked: sympy imports parts of itself, and evaluates texts of its own, at first use."""
 
+FAILED = 3
+"""Exit code of a child that the libraries failed on a pair, by an error that is none of those we expect."""
+
 LOOK_S = 0.02
 """How often the memory of a busy child is looked at."""
 
@@ -57,7 +60,8 @@ def main() -> None:
         _reply(1, {"outcome": child.ask(request, asked["seconds"])})
         if child.pid == 0:
             child = Child(compare, memory)
-    child.end()
+    if child.pid:
+        child.end()
 
 
 class Child:
@@ -77,31 +81,28 @@ class Child:
         os.close(answers)
 
     def ask(self, request: bytes, seconds: float) -> str:
-        """Its verdict; `exhausted` where it took too long or too much, and it is then gone."""
+        """Its verdict; where it took too long or too much, or fell over the formulas, it is then gone."""
         self.served += 1
         os.write(self.asked, request)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if select.select([self.answer], [], [], min(left, LOOK_S))[0]:
                 told = os.read(self.answer, 64).decode()
-                if told.strip():
-                    return told.strip()
-                self.end()
-                return "exhausted"
+                return told.strip() or ("unparsable" if self.end() == FAILED else "exhausted")
             if _resident(self.pid) > self.memory:
                 break
         self.end()
         return "exhausted"
 
-    def end(self) -> None:
-        """Kill it and close its pipes."""
-        if self.pid:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            os.close(self.asked)
-            os.close(self.answer)
-            self.pid = 0
+    def end(self) -> int:
+        """Make sure that it is gone, and close its pipes: its exit code, or minus the signal that ended it."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        status = os.waitpid(self.pid, 0)[1]
+        os.close(self.asked)
+        os.close(self.answer)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
 
 
 def _work(compare: Any, asks: int, answers: int, memory: int) -> None:
@@ -114,14 +115,18 @@ def _work(compare: Any, asks: int, answers: int, memory: int) -> None:
         with suppress(ValueError, OSError):  # a system that knows no such limit; the keeper looks at memory itself
             resource.setrlimit(limit, (most, most))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    with os.fdopen(asks, "rb") as requests:
-        for request in requests:
-            asked = json.loads(request)
-            signal.setitimer(signal.ITIMER_REAL, 2 * asked["seconds"])
-            outcome = compare(asked["gold"], asked["given"])
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            os.write(answers, outcome.encode() + b"\n")
-    os._exit(0)
+    code = FAILED
+    try:
+        with os.fdopen(asks, "rb") as requests:
+            for request in requests:
+                asked = json.loads(request)
+                signal.setitimer(signal.ITIMER_REAL, 2 * asked["seconds"])
+                outcome = compare(asked["gold"], asked["given"])
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                os.write(answers, outcome.encode() + b"\n")
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def _comparison() -> Any:
