@@ -125,6 +125,41 @@ def test_a_spare_waits_when_nothing_runs():
         assert pool.submit(QUICK).result().outcome == "done"
 
 
+OPEN_FILES = """
+import os
+for fd in range(3, 2000):
+    try:
+        os.lseek(fd, 0, 1)
+        print(fd)
+    except OSError as error:
+        if error.errno != 9:
+            print(fd, error)
+"""
+
+
+def test_a_client_with_many_open_files_leaks_none_to_a_program():
+    """The control socket gets a number beyond what a child would look at to close."""
+    ours = [os.open(os.devnull, os.O_RDONLY) for _ in range(900)]
+    with Pool("L2") as pool:
+        pool.run([QUICK] * 3)
+        outputs = [ran.stdout for ran in pool.run([Job({"mode": "stdio", "source": OPEN_FILES})] * 3)]
+    for fd in ours:
+        os.close(fd)
+    assert all(output.count(b"\n") == 1 for output in outputs), outputs
+
+
+def test_a_pool_is_not_shared_with_a_fork():
+    with Pool("L2") as pool:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                pool.submit(QUICK)
+            except RuntimeError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
 def test_a_closed_pool_takes_nothing_and_leaves_nothing():
     pool = Pool("L2")
     pool.submit(QUICK).result()

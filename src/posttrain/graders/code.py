@@ -6,6 +6,7 @@ may differ by that much) and `sequences` (a tuple is as good as a list).
 """
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -85,9 +86,13 @@ def tier(source: str) -> str:
     return "sympy" if words & {"sympy", "mpmath"} else "numpy" if "numpy" in words else "lean"
 
 
-@cache
 def shared_pool() -> Pool:
     """The pool of this process, at the best level that works here; MissingNeed where none is good enough."""
+    return _pool_of(os.getpid())
+
+
+@cache
+def _pool_of(process: int) -> Pool:
     return Pool(level.find())
 
 

@@ -119,12 +119,14 @@ class Pool:
         self._select = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._select.register(self._wake, selectors.EVENT_READ)
-        self._next, self._closing = 0, False
+        self._next, self._closing, self._owner = 0, False, os.getpid()
         self._thread = threading.Thread(target=self._drive, name="sandbox", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> Future[Ran]:
         """Run a program when there is room; waits while too many are under way."""
+        if os.getpid() != self._owner:
+            raise RuntimeError("this pool belongs to the process that this one was forked from")
         self._room.acquire()
         flight = _Flight(job)
         with self._lock:
@@ -302,9 +304,9 @@ def _result(flight: _Flight, code: int, why: int, cpu: float, memory: int) -> Ra
         outcome = "crashed" if code < 0 else "done"
     return Ran(
         outcome,
-        lines=_lines(os.pread(files["result"], _FILE, 0)),
-        stdout=os.pread(files["stdout"], limits.output, 0),
-        stderr=os.pread(files["stderr"], limits.output, 0),
+        lines=_lines(os.pread(files["result"], sizes["result"], 0)),
+        stdout=os.pread(files["stdout"], min(sizes["stdout"], limits.output), 0),
+        stderr=os.pread(files["stderr"], min(sizes["stderr"], limits.output), 0),
         status=code,
         cpu=cpu,
         memory=memory,

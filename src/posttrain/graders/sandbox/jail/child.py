@@ -54,6 +54,17 @@ def prepare() -> None:
     random.Random.seed(random._inst, 0)  # pyright: ignore[reportAttributeAccessIssue] - all draw the same, everywhere
 
 
+def warm() -> None:
+    """Do in the server what a child would do for the first time: caches filled here cost no child a page."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    for _ in range(16):
+        run({"mode": "stdio", "source": "print(end='')"}, sink, -1)
+        run({"mode": "values", "source": "def f(n): return [n, 1.5]", "entry": "f", "calls": ["f('a')"]}, sink, -1)
+    os.close(sink)
+    for name in ("__main__", "solution"):
+        del sys.modules[name]
+
+
 def run(job: dict[str, Any], result: int, channel: int) -> None:
     """Do a job, writing its lines to the descriptor `result`. The caller ends the process."""
 
@@ -87,11 +98,12 @@ def _values(job: dict[str, Any], emit: Emit, channel: int) -> None:
 
 def _stdio(job: dict[str, Any], emit: Emit, channel: int) -> None:
     _, caught = _load(job["source"], "__main__")
-    if threading.active_count() > 1:
+    if len(threading._active) > 1:  # pyright: ignore[reportAttributeAccessIssue]
         with Caught():
             threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue] - a program ends when its threads have
-    with Caught():
-        atexit._run_exitfuncs()
+    if atexit._ncallbacks():
+        with Caught():
+            atexit._run_exitfuncs()
     code = caught.error.code if isinstance(caught.error, SystemExit) else None
     clean = caught.error is None or (isinstance(caught.error, SystemExit) and code in (None, 0))
     emit({"load": None if clean else caught.tree()})

@@ -14,6 +14,8 @@ from . import kernel, seccomp
 
 NOBODY = 65534
 _STAGING = ("/tmp", "/var/tmp", "/mnt", "/media")  # noqa: S108 - a private mount covers it; nothing is written there
+DESCRIPTORS = 64
+"""Open files of the server, and of each program; a child closes all but its own below this number."""
 _TASKS = 256
 """Threads of all programs of one server together."""
 
@@ -158,7 +160,7 @@ def _open_to_nobody(path: str) -> bool:
 def _limit() -> None:
     tasks = _TASKS + _tasks_of_this_user()
     none = (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE)
-    wanted = [*((name, 0) for name in none), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_NPROC, tasks)]
+    wanted = [*((name, 0) for name in none), (resource.RLIMIT_NOFILE, DESCRIPTORS), (resource.RLIMIT_NPROC, tasks)]
     for name, value in wanted:
         hard = resource.getrlimit(name)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)

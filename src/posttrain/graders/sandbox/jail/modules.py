@@ -19,14 +19,13 @@ from types import ModuleType
 from typing import NamedTuple
 
 _LEAN = """
-    abc array ast base64 binascii bisect calendar cmath collections.abc colorsys contextlib copy csv ctypes dataclasses
-    datetime decimal difflib enum fractions functools hashlib heapq hmac io itertools json keyword math numbers operator
-    queue random re secrets select string struct textwrap threading time traceback types typing unicodedata uuid
-    zlib zoneinfo _asyncio _contextvars _elementtree _json _md5 _opcode _pickle _posixsubprocess _sha1 _sha256 _sha3
-    _sha512 _socket _statistics fcntl mmap pyexpat resource statistics
+    abc array binascii bisect cmath collections.abc contextlib copy datetime decimal enum fractions functools heapq io
+    itertools json math numbers operator random re select string struct threading time types typing unicodedata zlib
+    _blake2 _contextvars _csv _json _md5 _opcode _pickle _posixsubprocess _queue _sha1 _sha256 _sha3 _sha512 _socket
+    _statistics ctypes fcntl mmap pyexpat resource
 """
 LEAN = tuple(_LEAN.split())
-"""What every program finds loaded; extension modules that are not here cannot be imported at all."""
+"""What every program finds loaded: what most import, and the extension modules that others need."""
 
 _NUMPY = ("numpy", "numpy.random", "numpy.linalg", "numpy.fft", "numpy.ma", "numpy.polynomial")
 TIERS: Mapping[str, tuple[str, ...]] = {"lean": (), "numpy": _NUMPY, "sympy": (*_NUMPY, "sympy", "mpmath")}

@@ -32,6 +32,11 @@ BEGUN = 1
 """F_SEAL_SEAL on the job's file: confinement stands, the program is next. No program can take it off."""
 
 
+_CONTROL = 3
+_KEPT: list[object] = []
+"""Holds the server in a child too: freed, its objects would close descriptors that mean something else by then."""
+
+
 class Assignment(NamedTuple):
     """What a child was told to do."""
 
@@ -43,14 +48,21 @@ class Assignment(NamedTuple):
 def main(text: str) -> Callable[[], None]:
     """Serve until the control socket closes. Returns only in a child, what it has to do."""
     config = json.loads(text)
-    control = socket.socket(fileno=config["control"])
+    if config["control"] != _CONTROL:  # as a client with many open files numbers it: beyond what a child closes
+        os.dup2(config["control"], _CONTROL)
+        os.close(config["control"])
+    control = socket.socket(fileno=_CONTROL)
     try:
         filter_ = _prepare(config)
     except confine.Lacking as error:
         control.send(json.dumps({"lacks": str(error)}).encode())
         os._exit(0)
     control.send(json.dumps({"uid": os.getuid(), "pid": os.getpid()}).encode())
-    given = _Server(control, filter_, config["spares"]).serve()
+    server = _Server(control, filter_, config["spares"])
+    _KEPT.append(server)
+    gc.collect()
+    gc.freeze()
+    given = server.serve()
     return lambda: _begin(given)
 
 
@@ -59,6 +71,7 @@ def _prepare(config: dict[str, object]) -> kernel.Filter:
     modules.install(folders, packages)
     modules.preload([*modules.LEAN, *map(str, config["preload"])])  # pyright: ignore[reportArgumentType, reportCallIssue]
     modules.warm()
+    child.warm()
     os.environ.clear()
     _offer_oneself_to_the_oom_killer()
     readable = [*modules.readable(folders[0]), *packages]
@@ -70,8 +83,6 @@ def _prepare(config: dict[str, object]) -> kernel.Filter:
     child.prepare()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("jail", "__main__")]:
         del sys.modules[name]
-    gc.collect()
-    gc.freeze()
     return filter_
 
 
@@ -174,13 +185,11 @@ class _Server:
         return None
 
     def _leave(self) -> None:
-        """In a child: end with the server, and hold nothing of it that would close a descriptor later on."""
+        """In a child: end with the server."""
         if self.pid != 1:  # the first process of a pid namespace takes all with it anyway
             kernel.die_with_parent()
             if os.getppid() != self.pid:
                 os._exit(0)
-        self.control.detach()
-        self.poll.close()
 
     def _reap(self, watch: int) -> None:
         run = self.runs.pop(watch)
@@ -230,7 +239,7 @@ def _close_all_but(fds: list[int]) -> None:
         if fd > at:
             os.closerange(at, fd)
         at = fd + 1
-    os.closerange(at, 1024)
+    os.closerange(at, confine.DESCRIPTORS)
 
 
 def _confined(message: bytes, fds: list[int], filter_: kernel.Filter) -> Assignment:
