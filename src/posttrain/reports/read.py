@@ -11,7 +11,7 @@ from posttrain.reports.judged import Judgements
 from posttrain.reports.view import STEP, Beat, NodeView, Setting, State, View
 from posttrain.spec.errors import Mismatch, Stop
 from posttrain.store import ledger
-from posttrain.store.artifact import Manifest, glance
+from posttrain.store.artifact import Manifest, glance, manifest
 from posttrain.store.run import Run, existing
 
 Record = Mapping[str, Any]
@@ -259,10 +259,15 @@ def _progress(told: _Told, id: str) -> str:
 
 
 def _manifest(pointer: Path) -> tuple[Manifest | None, str]:
+    """The manifest of a node, where it can be read, and what is damaged at a glance."""
     try:
         return glance(pointer), ""
     except Mismatch as damage:
-        return None, str(damage)
+        said = str(damage)
+    try:
+        return manifest(pointer), said
+    except Mismatch:
+        return None, said
 
 
 def _failure(record: Record) -> str:
