@@ -8,7 +8,7 @@ from little import model, problems
 from torch.nn import functional
 
 from posttrain.data.pack import Example, micro_batches
-from posttrain.spec.errors import StageFailed
+from posttrain.spec.errors import BudgetReached, StageFailed
 from posttrain.train import lm, loop, material, optim, scratch
 from posttrain.train.state import Keeper
 
@@ -76,7 +76,7 @@ class Killed(Exception):
     """Stands for kill -9."""
 
 
-def fine(folder: Path, steps: int = 6, *, stop: int | None = None, lr: float = 3e-3):
+def fine(folder: Path, steps: int = 6, *, stop: int | None = None, lr: float = 3e-3, spend=None):
     loaded, told, saved = model(), [], []
 
     def emit(**numbers):
@@ -88,7 +88,7 @@ def fine(folder: Path, steps: int = 6, *, stop: int | None = None, lr: float = 3
         material.turns(problems("algebra", 12)), [], material.turns(problems("algebra", 4, "val")),
         asked=ASKED, window=128, seed=1,
     )  # fmt: skip
-    hooks = lm.Hooks(emit=emit, save=saved.append, every=4)
+    hooks = lm.Hooks(emit=emit, spend=spend or (lambda tokens: None), save=saved.append, every=4)
     keeper = Keeper(folder, every=2)
     return (
         lm.finetune(loaded.model, rows, course(steps, lr), DRAW, keeper=keeper, hooks=hooks, decay=0.0),
@@ -126,6 +126,26 @@ def test_a_killed_finetune_ends_with_the_same_bits(tmp_path: Path, stop: int):
     assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.99])
+def test_a_finetune_counts_its_tokens_before_it_trains_on_them(tmp_path: Path, share: float):
+    """A cap is never passed, no step is lost or done twice, and the bits are those of an undisturbed run."""
+    whole, loaded, *_ = fine(tmp_path / "whole")
+    spent, cap = [0], share * whole.tokens
+
+    def spend(tokens: int):
+        if spent[0] + tokens > cap:
+            raise BudgetReached("the cap is reached.")
+        spent[0] += tokens
+
+    with pytest.raises(BudgetReached):
+        fine(tmp_path / "cut", spend=spend)
+    assert spent[0] <= cap
+    cap = whole.tokens
+    trained, again, *_ = fine(tmp_path / "cut", spend=spend)
+    assert trained == whole and spent[0] == whole.tokens
+    assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.model.parameters(), strict=True))
+
+
 def test_a_weight_that_is_no_number_stops_the_run(tmp_path: Path):
     """S-A8: exit code 7 before the first step has moved a weight."""
     loaded = model()
@@ -144,6 +164,8 @@ def test_pretraining_reads_each_document_once_and_resumes(tmp_path: Path):
     assert [i for step in steps for i in step] == list(range(sum(map(len, steps))))
     assert all(sum(len(documents[i].ids) for i in step) >= 300 for step in steps)
 
+    spent = list[int]()
+
     def run(folder: Path, stop: int | None = None):
         loaded = model()
 
@@ -151,10 +173,14 @@ def test_pretraining_reads_each_document_once_and_resumes(tmp_path: Path):
             if step == stop:
                 raise Killed
 
-        arguments = {"steps": steps, "muon": 5.0, "keeper": Keeper(folder, every=1), "emit": emit}
+        def spend(tokens: int):
+            spent.append(tokens)
+
+        arguments = {"steps": steps, "muon": 5.0, "keeper": Keeper(folder, every=1), "tell": loop.Tell(emit, spend)}
         return scratch.pretrain(loaded.model, documents, course(len(steps)), **arguments), loaded
 
     loss, whole = run(tmp_path / "whole")
+    assert spent == [sum(len(documents[i].ids) for i in step) for step in steps]
     with pytest.raises(Killed):
         run(tmp_path / "cut", stop=3)
     again, resumed = run(tmp_path / "cut")

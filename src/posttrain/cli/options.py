@@ -57,7 +57,8 @@ class Choices:
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Stop before the run, all invocations together, spends more tokens: budget.tokens."
+            metavar="N",
+            help="Stop before more tokens are trained on or generated, all invocations together: budget.tokens.",
         ),
     ] = None
     max_money: Annotated[

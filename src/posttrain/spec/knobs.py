@@ -131,7 +131,7 @@ class Budget(Closed):
     hours: float | None = Field(default=None, gt=0)
     """Wall-clock hours."""
     tokens: int | None = Field(default=None, gt=0)
-    """Tokens that stages count as spent."""
+    """Tokens that stages train on or generate; what was generated is not counted again when it is trained on."""
     money: Annotated[Decimal | None, BeforeValidator(_amount)] = Field(default=None, gt=0)
     """Money that stages count as spent."""
 

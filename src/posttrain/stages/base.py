@@ -154,8 +154,7 @@ def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
     """Tokenizer, random weights and pre-training of a preset."""
     from posttrain.models import load
     from posttrain.models.tokens import train_tokenizer
-    from posttrain.train import lm, material, scratch
-    from posttrain.train.loop import Course
+    from posttrain.train import lm, loop, material, scratch
     from posttrain.train.state import Keeper
 
     preset, prompting, where = load.preset(name), _prompting(ctx.knobs, {}), ctx.resources
@@ -170,7 +169,7 @@ def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
         asked = material.asked(loaded)
         documents = scratch.gather(_turns(ctx, "train"), asked, tokens=plan.tokens)
         steps = scratch.portions(documents, plan.batch_tokens)
-        course = Course(len(steps), plan.lr, plan.lr * plan.decay, warmup=plan.warmup, shape="linear")
+        course = loop.Course(len(steps), plan.lr, plan.lr * plan.decay, warmup=plan.warmup, shape="linear")
         report["loss"] = scratch.pretrain(
             loaded.model,
             documents,
@@ -178,7 +177,7 @@ def _make(ctx: Context[Knobs], name: str) -> dict[str, float]:
             steps=steps,
             muon=plan.muon_lr / plan.lr,
             keeper=keeper,
-            emit=ctx.emit,
+            tell=loop.Tell(ctx.emit, lambda tokens: ctx.spend(tokens=tokens)),
         )
         report["tokens"] = sum(len(document.ids) for document in documents)
         held = asked.examples(list(_turns(ctx, "val")))

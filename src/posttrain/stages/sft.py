@@ -136,6 +136,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     steps = ctx.scratch / "steps"
     hooks = lm.Hooks(
         emit=ctx.emit,
+        spend=lambda tokens: ctx.spend(tokens=tokens),
         save=lambda step: checkpoints.save(loaded, steps, step),
         every=knobs.save_every,
     )

@@ -93,10 +93,9 @@ def mean_loss(model: Decoder, examples: Sequence[Example], *, max_tokens: int) -
 
 
 @dataclass(frozen=True)
-class Hooks:
+class Hooks(loop.Tell):
     """Where a fine-tune tells and saves."""
 
-    emit: Callable[..., None]
     save: Callable[[int], None]
     """Writes the checkpoint of that step; may be called again for the same step."""
     every: int | None = None
@@ -133,13 +132,16 @@ def finetune(
         facts["tokens"] = 0
         hooks.emit(step=0, fixed_loss=facts["first"], val_loss=facts["val"].get("0"))
 
+    def tokens_of(step: int) -> int:
+        return sum(len(material.train[i].ids) for i in draw.picks(step, len(material.train)))
+
     def after(done: int, report: loop.StepReport) -> None:
         told: dict[str, float] = {}
         if done == course.steps or (hooks.every and done % hooks.every == 0):
             hooks.save(done)
             if material.val:
                 told["val_loss"] = facts["val"][str(done)] = measure(material.val)
-        tokens = sum(len(material.train[i].ids) for i in draw.picks(done - 1, len(material.train)))
+        tokens = tokens_of(done - 1)
         facts["tokens"] += tokens
         facts["loss"] = report.loss
         hooks.emit(
@@ -153,6 +155,7 @@ def finetune(
         )
 
     def step_parts(step: int) -> list[loop.Part]:
+        hooks.spend(tokens_of(step))
         return parts(model, draw.batches(material.train, step))
 
     loop.train(model, optimiser, step_parts, course, start=start, keeper=keeper, after=after)

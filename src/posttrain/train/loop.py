@@ -55,6 +55,16 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Tell:
+    """Where a training run tells what it does."""
+
+    emit: Callable[..., None]
+    """One step's numbers."""
+    spend: Callable[[int], None]
+    """Counts a step's tokens before they are trained on; may stop the run, which can then be resumed."""
+
+
+@dataclass(frozen=True)
 class StepReport:
     """What one optimiser step was."""
 
@@ -109,11 +119,16 @@ def train(
     `parts(step)` (from 0) must depend on `step` alone, so that a resumed run is the same run; `after(done, report)`
     (from 1) tells, validates and saves checkpoints. It runs before the state is kept, so after a kill it may run
     again for the same step: it must be idempotent. Where it raises BudgetReached, as the last thing it does, the state
-    is kept at the step it was told of.
+    is kept at the step it was told of; where `parts` does, before a gradient is taken, at the step before.
     """
     for step in range(start, course.steps):
         optimiser.set_lr(course.rate(step))
-        report = update(model, optimiser, parts(step), clip=course.clip, step=step + 1)
+        try:
+            cut = parts(step)
+        except BudgetReached:
+            keeper.keep(step, model, optimiser, last=step > start)
+            raise
+        report = update(model, optimiser, cut, clip=course.clip, step=step + 1)
         try:
             after(step + 1, report)
         except BudgetReached:

@@ -1,6 +1,6 @@
 """A model from nothing: documents until there are tokens enough, each read once, hidden matrices moved by Muon."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from posttrain.data.chat import Turn
@@ -43,7 +43,7 @@ def portions(documents: Sequence[Example], tokens: int) -> list[range]:
 
 def pretrain(
     model: Decoder, documents: Sequence[Example], course: loop.Course, *, steps: Sequence[range], muon: float,
-    keeper: Keeper, emit: Callable[..., None]
+    keeper: Keeper, tell: loop.Tell
 ) -> float:  # fmt: skip
     """Train from scratch, each document once, packed into rows little wider than the longest; the last step's loss.
 
@@ -53,14 +53,18 @@ def pretrain(
     start = keeper.restore(model, optimiser)
     window = -(-max(len(document.ids) for document in documents) // 64) * 64
 
+    def tokens_of(step: int) -> int:
+        return sum(len(documents[i].ids) for i in steps[step])
+
     def step_parts(step: int) -> list[loop.Part]:
+        tell.spend(tokens_of(step))
         chosen = longest_first(documents[i] for i in steps[step])
         return parts(model, micro_batches(chosen, max_tokens=len(chosen) * window, packing=True, window=window))
 
     def after(done: int, report: loop.StepReport) -> None:
         keeper.facts["loss"] = report.loss
-        tokens = sum(len(documents[i].ids) for i in steps[done - 1])
-        emit(step=done, loss=report.loss, grad_norm=report.grad_norm, lr=course.rate(done - 1), tokens=tokens)
+        rate, tokens = course.rate(done - 1), tokens_of(done - 1)
+        tell.emit(step=done, loss=report.loss, grad_norm=report.grad_norm, lr=rate, tokens=tokens)
 
     loop.train(model, optimiser, step_parts, course, start=start, keeper=keeper, after=after)
     return keeper.facts["loss"]
