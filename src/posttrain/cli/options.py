@@ -58,7 +58,7 @@ class Choices:
         int | None,
         typer.Option(
             metavar="N",
-            help="Stop before more tokens are trained on or generated, all invocations together: budget.tokens.",
+            help="Stop before more tokens are trained on or generated, over all invocations: budget.tokens.",
         ),
     ] = None
     max_money: Annotated[
