@@ -133,6 +133,15 @@ def test_the_systems_killer_is_named(tmp_path: Path) -> None:
     assert "no `resources.memory` limits it and the machine has 192 MiB." in told
 
 
+def test_only_the_last_attempt_says_why_it_aborted(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("== n, attempt 1 ==\nlibgomp: Thread creation failed: Resource temporarily unavailable\n")
+    assert shortage.aborted(log)
+    log.write_text(log.read_text() + "== n, attempt 2 ==\nnothing of the kind\n")
+    assert not shortage.aborted(log)
+    assert not shortage.aborted(tmp_path / "none")
+
+
 def test_kills_are_counted_from_what_the_system_tells(tmp_path: Path) -> None:
     own, groups, vmstat = tmp_path / "cgroup", tmp_path / "groups", tmp_path / "vmstat"
     own.write_text("4:memory:/work/job\n0::/job\n")

@@ -111,7 +111,8 @@ class Worker:
 
     def _reap(self) -> None:
         """Tell of children that have ended; what they left behind dies before."""
-        ended = [(one, self._collect(one)) for one in list(self._children.values()) if _has_ended(one.pid)]
+        codes = {task: code for task, one in self._children.items() if (code := _collected(one.pid)) is not None}
+        ended = [(self._children.pop(task), code) for task, code in codes.items()]
         guard.sweep((*self._before, *(one.pid for one in self._children.values())))
         for one, code in ended:
             with os.fdopen(one.report, "rb") as pipe:
@@ -119,19 +120,26 @@ class Worker:
                 said = pipe.read() or b""
             self._tell({"task": one.order.task, "ended": _told(one, code, said)})
 
-    def _collect(self, one: _Child) -> int:
-        """Its exit code. What is left of its group dies first: until it is collected, no other group has its number."""
-        del self._children[one.order.task]
-        processes.send_group(one.pid, signal.SIGKILL)
-        return os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1])
-
     def _tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):
             self._channel.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _has_ended(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def _collected(pid: int) -> int | None:
+    """The exit code of a child that has ended, what is left of its group killed; None while it lives.
+
+    Where the system can, the group is killed before the child is collected: until then no other has its number.
+    """
+    if hasattr(os, "waitid"):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        processes.send_group(pid, signal.SIGKILL)
+    collected, status = os.waitpid(pid, os.WNOHANG)
+    if not collected:
+        return None
+    if not hasattr(os, "waitid"):
+        processes.send_group(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _told(one: _Child, code: int, said: bytes) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def _told(one: _Child, code: int, said: bytes) -> dict[str, Any]:
     if code == -signal.SIGKILL and machine.kills() > one.kills:
         how = "the system's out-of-memory killer ended it (signal SIGKILL)"
         return child.plain(shortage.told(how, one.watch.held, memory, ""))
-    if shortage.aborted(Path(one.order.log)):
+    if code != -signal.SIGKILL and shortage.aborted(Path(one.order.log)):
         how = f"a library ended its process ({how_ended(code)}), and the log says why"
         return child.plain(shortage.told(how, one.watch.held, memory, ""))
     remedy = "Its log may say more. The same command goes on from its last checkpoint."

@@ -68,14 +68,14 @@ def of_error(error: BaseException, limit: int | None) -> StageFailed:
 
 
 def aborted(log: Path) -> bool:
-    """Whether a library wrote, last of all, that memory ran out."""
+    """Whether a library wrote, last of all in this attempt, that memory ran out."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))
             text = file.read().decode(errors="replace").lower()
     except OSError:
         return False
-    return any(words in text for words in _ABORTS)
+    return any(words in text.rpartition("\n== ")[2] for words in _ABORTS)
 
 
 def told(how: str, held: int | None, limit: int | None, standing: str) -> StageFailed:
