@@ -44,8 +44,10 @@ check: $(VENV)/.dev  ## static checks: style, types, rooms (under a minute)
 test: $(VENV)/.dev  ## the test suite
 	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not nightly'
 
-nightly: $(VENV)/.dev  ## what takes longer: the tiny profile with its learning gates, several seeds, benches, coverage
+nightly: $(VENV)/.dev  ## what takes longer: tiny profiles with learning gates, long chaos and fuzz, benches, coverage
+	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q -m 'not nightly'
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m pytest -q -s -p no:randomly -m nightly
 	$(MAKE) bench

@@ -28,6 +28,8 @@ class Purse:
 
     run: Run
     caps: Budget = UNLIMITED
+    again: tuple[str, ...] = ()
+    """Nodes that were asked for once more and are not made yet: the command that goes on names them."""
     _start: float = field(default_factory=time.monotonic)
     _holds: dict[str, Side] = field(default_factory=dict[str, Side])
     """Running nodes whose time ends with hours, not with their timeout: whose hours they are."""
@@ -88,7 +90,8 @@ class Purse:
 
     def resume(self) -> str:
         """The command that goes on from here, past the cap that stopped the run."""
-        command = f"posttrain run {shlex.quote(str(self.run.recipe))}"
+        words = [str(self.run.recipe), *(word for id in self.again for word in ("--again", id))]
+        command = f"posttrain run {shlex.join(words)}"
         if self._stopped is None or self._stopped.where == "budget.hours":
             return command
         key = self._stopped.where

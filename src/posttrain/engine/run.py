@@ -328,6 +328,7 @@ class Drive:
 
     def _finished(self, wall_s: float) -> Finished:
         undone = [id for id in self._nodes if self._fates.get(id) not in ("ran", "kept")]
+        self._purse.again = tuple(id for id in undone if id in self._outlook.again)
         if stopped := self._purse.end(undone, len(self._nodes)):
             self._failures.setdefault("", Failure("", stopped, self._run.ledger))
         failures = tuple(self._failures.values())
