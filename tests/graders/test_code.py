@@ -129,6 +129,8 @@ def test_imports_choose_the_tier():
     assert code.tier("  from numpy.linalg import det") == "numpy"
     assert code.tier("import numpy\nfrom sympy import *") == "sympy"
     assert code.tier("# import numpy\nimport math\nx = 'numpy'") == "lean"
+    judged = Problem(json.dumps({"entry": "f", "tests": "import numpy\nassert numpy.all(f(2) == 4)"}))
+    assert code.grade(judged, BARE).correct
     assert code.grade(
         DOUBLE, "import numpy, sympy\ndef f(n):\n    return int(sympy.Integer(n) * numpy.int64(2))"
     ).correct

@@ -14,7 +14,7 @@ from graders.attacks.world import descendants
 from posttrain.graders.sandbox.cases import Calls, Case, Code, Stdin
 from posttrain.graders.sandbox.pool import Job, Limits, Pool
 from posttrain.graders.sandbox.verdict import Submission, judge
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, MissingNeed
 
 ONE = Calls((Case("f(2)", 4),), "f")
 SLOW = Job({"mode": "stdio", "source": "import time; time.sleep(0.2); print('slept')"})
@@ -146,6 +146,22 @@ def test_a_client_with_many_open_files_leaks_none_to_a_program():
     for fd in ours:
         os.close(fd)
     assert all(output.count(b"\n") == 1 for output in outputs), outputs
+
+
+def test_a_server_that_cannot_start_is_an_error_and_no_grade(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with Pool("L2") as pool, pytest.raises(MissingNeed, match="cannot be started"):
+        judge(pool, [Submission("def f(n): return n * n", ONE)])
+
+
+def test_a_pool_whose_thread_breaks_leaves_nobody_waiting(monkeypatch):
+    """A defect of ours is no grade either."""
+    broken: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: broken.append(args.exc_type))
+    monkeypatch.setattr(Pool, "_hear", lambda pool, server: 1 // 0)
+    with Pool("L2") as pool:
+        assert pool.submit(QUICK).result().outcome == "sandbox_error"
+    assert broken == [ZeroDivisionError]
 
 
 def test_a_pool_is_not_shared_with_a_fork():

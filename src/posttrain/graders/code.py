@@ -42,7 +42,7 @@ def grade_all(problems: Sequence[Graded], texts: Sequence[str], *, limits: Limit
     programs = [program(text, getattr(test, "entry", "")) for text, test in zip(texts, tests, strict=True)]
     runnable = [source is not None and len(source) <= LONGEST for source in programs]
     submissions = [
-        Submission(source or "", test, tier(source or ""), limits or Limits())
+        Submission(source or "", test, tier(f"{source}\n{getattr(test, 'tests', '')}"), limits or Limits())
         for source, test, runs in zip(programs, tests, runnable, strict=True)
         if runs
     ]

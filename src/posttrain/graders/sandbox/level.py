@@ -65,7 +65,7 @@ def trial(level: str) -> Trial:
         with Pool(level) as pool, tempfile.TemporaryDirectory() as folder:
             checks = tuple(_checked(pool, name, Path(folder)) for name in _CHECKS)
     except Refused as error:
-        return Trial(level, works=False, lacks=str(error))
+        return Trial(level, works=False, lacks=error.what)
     failed = [check for check in checks if not check.held]
     lacks = "; ".join(f"the check {check.name!r} ({check.saw})" for check in failed)
     return Trial(level, works=not failed, lacks=lacks, checks=checks)

@@ -134,7 +134,7 @@ class Pool:
                 self._room.release()
                 raise RuntimeError("this pool is closed")
             self._waiting.setdefault(job.tier, deque()).append(flight)
-        os.eventfd_write(self._wake, 1)
+            os.eventfd_write(self._wake, 1)
         return flight.future
 
     def run(self, jobs: Iterable[Job]) -> list[Ran]:
@@ -148,8 +148,9 @@ class Pool:
     def close(self) -> None:
         """End every server and every program."""
         with self._lock:
-            self._closing = True
-        os.eventfd_write(self._wake, 1)
+            if not self._closing:
+                self._closing = True
+                os.eventfd_write(self._wake, 1)
         self._thread.join()
 
     def __enter__(self) -> "Pool":
@@ -161,15 +162,19 @@ class Pool:
         self.close()
 
     def _drive(self) -> None:
-        while not self._closing:
-            self._dispatch()
-            for key, _ in self._select.select(self._patience()):
-                if key.fd == self._wake:
-                    os.eventfd_read(self._wake)
-                else:
-                    self._hear(key.data)
-            self._watch()
-        self._shut()
+        try:
+            while not self._closing:
+                self._dispatch()
+                for key, _ in self._select.select(self._patience()):
+                    if key.fd == self._wake:
+                        os.eventfd_read(self._wake)
+                    else:
+                        self._hear(key.data)
+                self._watch()
+        finally:  # nobody waits for a thread that is gone
+            with self._lock:
+                self._closing = True
+            self._shut()
 
     def _dispatch(self) -> None:
         with self._lock:
@@ -284,9 +289,8 @@ class Pool:
                 if flight:
                     flight.tries = ATTEMPTS
             self._replace(server, [], alive=True)
-        with self._lock:
-            for flight in [flight for waiting in self._waiting.values() for flight in waiting]:
-                self._land(flight, Ran("sandbox_error", tries=flight.tries))
+        for flight in [flight for waiting in self._waiting.values() for flight in waiting]:
+            self._land(flight, Ran("sandbox_error", tries=flight.tries))
         self._select.close()
         os.close(self._wake)
 

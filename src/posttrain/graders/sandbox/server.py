@@ -10,6 +10,7 @@ import sysconfig
 from pathlib import Path
 
 from posttrain.graders.sandbox.jail import modules
+from posttrain.spec.errors import MissingNeed
 
 START = 60.0
 """Seconds in which a server must be ready."""
@@ -19,8 +20,8 @@ _BOOT = (
 )
 
 
-class Refused(Exception):
-    """A server cannot confine itself here; the message names what is lacking."""
+class Refused(MissingNeed):
+    """A server cannot confine itself here; `what` names what is lacking."""
 
 
 class Server:
@@ -40,24 +41,18 @@ class Server:
             "preload": modules.TIERS[tier],
         }
         errors = os.memfd_create("server", os.MFD_CLOEXEC)
-        # -I would ignore PYTHONHASHSEED too: without it, sets would have another order in every server.
-        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and text
-            [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", _BOOT, _HERE, json.dumps(config)],
-            env={"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-        theirs.close()
         try:
+            self.process = _started(config, theirs.fileno(), errors)
+            theirs.close()
             self.facts = self._greeting(errors)
-        except BaseException:
+        except OSError as error:
+            self.control.close()
+            raise Refused(f"a server cannot be started ({error})") from error
+        except Refused:
             self.kill()
             raise
         finally:
+            theirs.close()
             os.close(errors)
 
     def close(self) -> None:
@@ -88,6 +83,20 @@ class Server:
         if "lacks" in greeting:
             raise Refused(greeting["lacks"])
         return greeting
+
+
+def _started(config: dict[str, object], control: int, errors: int) -> "subprocess.Popen[bytes]":
+    # -I would ignore PYTHONHASHSEED too: without it, sets would have another order in every server.
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and text
+        [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", _BOOT, _HERE, json.dumps(config)],
+        env={"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        pass_fds=[control],
+        start_new_session=True,
+    )
 
 
 _HERE = str(Path(modules.__file__).parent)

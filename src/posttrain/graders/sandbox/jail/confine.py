@@ -1,7 +1,8 @@
 """The confinement a server enters once and every program inherits.
 
 L3: namespaces (user, mount, pid, net, ipc, uts, cgroup), a root of its own that holds a read-only interpreter, L2.
-L2: an unprivileged user where we are root, no capabilities, no new privileges, Landlock. System-call filters
+L2: an unprivileged user where we are root, no capabilities, no new privileges, Landlock. A program can still find out
+whether a path exists, and the name of the host. System-call filters
 come last: one on the server, a narrower one on each child.
 """
 
