@@ -78,6 +78,9 @@ def test_one_failure_keeps_the_others_work(bed: Bed) -> None:
     assert "Traceback" in failure.log.read_text()
     assert result.resume == f"posttrain run {bed.folder / 'recipe.json'}"
 
+    failed = [record for record in ledger.read(bed.folder / "ledger.jsonl") if record["event"] == "node_failed"]
+    assert [(record["node"], record["code"]) for record in failed] == [("fuse", 7)]
+
 
 def test_what_was_asked_for_again_and_is_not_made_is_asked_for_again(bed):
     """S-A8: without it the command that goes on would keep the artifact that was not wanted any more."""
@@ -85,8 +88,6 @@ def test_what_was_asked_for_again_and_is_not_made_is_asked_for_again(bed):
     result = run(bed, "stage.train.trouble=failed", again=("train",))
     assert result.code == 7
     assert result.resume.endswith("recipe.json --again train/algebra --again train/geometry")
-    failed = [record for record in ledger.read(bed.folder / "ledger.jsonl") if record["event"] == "node_failed"]
-    assert [(record["node"], record["code"]) for record in failed] == [("fuse", 7)]
 
 
 def test_a_failing_stage_stops_what_is_below(bed: Bed) -> None:
