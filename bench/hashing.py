@@ -1,6 +1,6 @@
 """What the digests of an artifact cost beside writing it: our commit, and sha256sum after the write as the peer.
 
-    python bench/hashing.py [--size 1024] [--files 4] [--rounds 2] [--folder .] [--reuse]
+    python bench/hashing.py [--size 1024] [--files 4] [--rounds 4] [--folder .] [--reuse]
 
 Every arm writes the same number of MB of random bytes into so many files of a fresh folder and brings them to the disk.
 `write` does nothing else. `posttrain` commits the folder as an artifact: files digested while the disk takes them,
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, help="MB")
     parser.add_argument("--files", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--folder", type=Path, default=Path())
     parser.add_argument("--reuse", action="store_true", help="delete each folder before the next is written")
     options = parser.parse_args()
