@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.graders.sandbox import level
-from posttrain.graders.sandbox.jail import kernel, seccomp
+from posttrain.graders.sandbox.jail import kernel, modules, seccomp
 
 ROOT = Path(__file__).parents[2]
 DESCRIBE = "import json; from posttrain.graders.sandbox import level; print(json.dumps(level.describe()))"
@@ -107,6 +107,20 @@ def test_a_kernel_without_a_layer_is_refused_by_name(calls, named):
 def test_a_level_that_is_required_and_absent_is_refused():
     done = without(UNSHARE, "L3")
     assert done.returncode == 4 and "L3 is required" in done.stdout
+
+
+def test_what_a_library_links_to_elsewhere_is_not_shown(tmp_path):
+    library = tmp_path / "lib"
+    (library / "site-packages").mkdir(parents=True)
+    for name in ("kept.py", "site-packages/private.py"):
+        (library / name).write_text("", encoding="utf-8")
+    (tmp_path / "secret.py").write_text("", encoding="utf-8")
+    (library / "sitecustomize.py").symlink_to(tmp_path / "secret.py")
+    (library / "gone.py").symlink_to(tmp_path / "nowhere.py")
+    (library / "alias.py").symlink_to("kept.py")
+    names = sorted(Path(path).name for path in modules.readable(str(library)))
+    assert names == ["alias.py", "kept.py"]
+    assert sorted(modules.Index([str(library)], []).known) == ["alias", "kept"]
 
 
 def _ends_by(body) -> int:

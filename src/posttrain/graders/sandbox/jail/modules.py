@@ -21,8 +21,8 @@ from typing import NamedTuple
 _LEAN = """
     abc array binascii bisect cmath collections.abc contextlib copy datetime decimal enum fractions functools heapq io
     itertools json math numbers operator random re select string struct threading time types typing unicodedata zlib
-    _blake2 _contextvars _csv _json _md5 _opcode _pickle _posixsubprocess _queue _sha1 _sha256 _sha3 _sha512 _socket
-    _statistics ctypes fcntl mmap pyexpat resource
+    _blake2 _contextvars _csv _json _md5 _opcode _pickle _posixsubprocess _queue _sha1 _sha2 _sha256 _sha3 _sha512
+    _socket _statistics ctypes fcntl mmap pyexpat resource
 """
 LEAN = tuple(_LEAN.split())
 """What every program finds loaded: what most import, and the extension modules that others need."""
@@ -95,7 +95,7 @@ class Index:
         with os.scandir(folder) as entries:
             listed = list(entries)
         for entry in listed:
-            if entry.name in _LEFT_OUT or entry.name in _NO_FILES or entry.name.startswith("."):
+            if _left_out(entry) or entry.name in _NO_FILES:
                 continue
             if "." not in entry.name and entry.is_dir():
                 self._scan(entry.path, f"{prefix}{entry.name}.")
@@ -149,5 +149,11 @@ def readable(folder: str) -> list[str]:
         return [
             entry.path
             for entry in entries
-            if entry.name not in _LEFT_OUT and not entry.name.startswith(("config-", "lib-dynload"))
+            if not _left_out(entry) and not entry.name.startswith(("config-", "lib-dynload"))
         ]
+
+
+def _left_out(entry: os.DirEntry[str]) -> bool:
+    """No part of the library, or a link that leads out of it."""
+    away = entry.is_symlink() and os.path.dirname(os.path.realpath(entry.path)) != os.path.dirname(entry.path)  # noqa: PTH120
+    return away or entry.name in _LEFT_OUT or entry.name.startswith(".")
