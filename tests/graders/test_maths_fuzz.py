@@ -129,26 +129,26 @@ def strings(count: int, seed: int):
 
 
 def fuzzed(count: int, seed: int) -> Counter[str]:
-    """Every string as an answer in a box and as a whole response, the gold in turn; outcomes counted."""
+    """Strings in turn as an answer in a box and as a whole response, the golds in turn; outcomes counted."""
     anywhere, outcomes = maths.Maths(reads=ANYWHERE), Counter[str]()
     for number, text in enumerate(strings(count, seed)):
-        problem = Question(GOLDS[number % len(GOLDS)])
-        outcomes[maths.grade(problem, box(text)).outcome] += 1
-        outcomes[anywhere(problem, text).outcome] += 1
+        problem = Question(GOLDS[number // 2 % len(GOLDS)])
+        grade = maths.grade(problem, box(text)) if number % 2 else anywhere(problem, text)
+        outcomes[grade.outcome] += 1
     return outcomes
 
 
 def test_no_string_stops_the_grader() -> None:
     """S-D9: no crash, no hang; the process that compares comes back after each it could not end."""
-    outcomes = fuzzed(300, seed=1)
-    assert outcomes.total() == 600 and set(outcomes) <= {"right", "wrong", "no_answer", "unparsable", "timeout"}
+    outcomes = fuzzed(500, seed=1)
+    assert outcomes.total() == 500 and set(outcomes) <= {"right", "wrong", "no_answer", "unparsable", "timeout"}
     assert maths.symbolic.equal("x+1", "1+x", seconds=30.0) == "equal"
 
 
 @pytest.mark.nightly
 def test_a_hundred_thousand_adversarial_strings() -> None:
     """S-D9: 100,000 strings, zero hangs, zero crashes; nearly all are decided."""
-    outcomes = fuzzed(50_000, seed=2)
+    outcomes = fuzzed(100_000, seed=2)
     assert outcomes.total() == 100_000 and set(outcomes) <= {"right", "wrong", "no_answer", "unparsable", "timeout"}
     assert outcomes["timeout"] < 1000
     assert maths.symbolic.equal("x+1", "1+x", seconds=30.0) == "equal"
