@@ -1,5 +1,6 @@
 """Every layer carries weight: where it is taken out, an attack hits. No layer is for show, and the attacks can hit."""
 
+import contextlib
 import shutil
 
 import pytest
@@ -36,10 +37,8 @@ def test_an_attack_hits_where_a_layer_is_missing(edits, level, hits, tmp_path, m
         (weak / file).write_text(whole.replace(text, instead), encoding="utf-8")
     monkeypatch.setattr(server, "_HERE", str(weak))
     by_name = {attack.name: attack for attack in ATTACKS}
-    world = World()
-    with Pool(level) as pool:
+    with contextlib.closing(World()) as world, Pool(level) as pool:
         for name in hits:
             before = world.look()
             job = Job({"mode": "stdio", "source": world.fill(by_name[name].source)}, limits=by_name[name].limits)
             assert world.harm(before, words(pool.submit(job).result())), name
-    world.close()
