@@ -1,6 +1,7 @@
 """Views: written after a node, read back before a gate, judged at the worse of file and rows, never at the better."""
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,18 @@ def test_a_place_that_cannot_be_written_costs_nothing_that_is_finished(tmp_path:
     place.rmdir() if way == "folder" else place.unlink()
     finished, worked = room.run(kinds=KINDS)
     assert (finished.code, worked) == (0, [])
+
+
+def test_a_view_that_is_no_plain_file_is_never_waited_for(room: Room) -> None:
+    """A pipe to which nobody writes, or a device that never ends, is a place that cannot be read or written."""
+    for place, make in ((room.report, os.mkfifo), (room.rows, lambda path: path.symlink_to("/dev/zero"))):
+        place.unlink()
+        make(place)
+    judged = room.gate()
+    assert judged.code == 3 and f"results/{room.rows.name} cannot be read: it is no plain file" in reasons(judged)
+    finished, worked = room.run(kinds=KINDS)
+    assert (finished.code, worked) == (4, [])
+    assert {str(failure.error).partition(":")[0] for failure in finished.failures} == {str(room.report), str(room.rows)}
 
 
 def test_a_view_of_a_file_that_is_not_made_is_refused_when_it_is_known(tmp_path: Path) -> None:

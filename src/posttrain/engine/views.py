@@ -4,6 +4,7 @@ A view that nobody edited says nothing. An edited one is judged beside the rows,
 says better than the rows is a mismatch; one that cannot be read lets no gate pass.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -132,6 +133,7 @@ class Views:
         return _Window(target, path, self._name(path), self._run.store.artifact(made.fingerprint) / file, entry)
 
     def _state(self, window: _Window) -> State:
+        _refuse_endless(window.path)
         try:
             digest = file_digest(window.path)
         except FileNotFoundError:
@@ -163,6 +165,12 @@ class Views:
             yield from _claims(node, made, window, self._run.store.artifact(made.fingerprint))
         elif alone and state in _ABSENT:
             raise _UnreadError(f"{_ABSENT[state]}: `posttrain run` writes it again")
+
+
+def _refuse_endless(path: Path) -> None:
+    """OSError for a pipe or a device: whoever reads one may wait for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.ENXIO, "it is no plain file", str(path))
 
 
 def _claims(node: Node, made: Manifest, window: _Window, folder: Path) -> list[tuple[str, Claim]]:
