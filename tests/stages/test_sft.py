@@ -1,6 +1,7 @@
 """The kind sft on a real little model: knobs reach the trainer, every checkpoint loads, gates see planted defects."""
 
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -168,6 +169,23 @@ def test_equal_seeds_equal_bytes_after_a_kill(tmp_path, given):
     cut.emit = emit
     sft.run(cut)
     assert artifact(whole.out, "model").digest == artifact(cut.out, "model").digest
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_checkpoint_that_changed_before_the_end_is_not_used(tmp_path, given, damage):
+    """S-A8: between two attempts a byte of a kept checkpoint flips, or its folder goes: named, never committed."""
+    ctx = context(tmp_path, given)
+    sft.run(ctx)
+    kept = ctx.scratch / "steps" / "step-2"
+    if damage == "changed":
+        whole = bytearray((kept / "model.safetensors").read_bytes())
+        whole[-9] ^= 1
+        (kept / "model.safetensors").write_bytes(bytes(whole))
+    else:
+        shutil.rmtree(kept)
+    with pytest.raises(Mismatch, match="changed since it was written") as refused:
+        sft.run(context(tmp_path, given))
+    assert refused.value.where == str(kept)
 
 
 def test_the_plan_warns_of_many_epochs(given):

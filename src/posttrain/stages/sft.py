@@ -142,7 +142,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     )
     keeper = Keeper(ctx.scratch / "state")
     trained = lm.finetune(loaded.model, rows, course, draw, keeper=keeper, hooks=hooks, decay=knobs.weight_decay)
-    checkpoints.place(steps, ctx.out)
+    checkpoints.place(steps, ctx.out, trained.saved)
     bad = material.bad_masks(first, [*own, *replay], asked)
     _write(ctx.out, rows, trained, bad)
     made = Artifact(node="", type="model", path=ctx.out, digest="")

@@ -96,8 +96,8 @@ def mean_loss(model: Decoder, examples: Sequence[Example], *, max_tokens: int) -
 class Hooks(loop.Tell):
     """Where a fine-tune tells and saves."""
 
-    save: Callable[[int], None]
-    """Writes the checkpoint of that step; may be called again for the same step."""
+    save: Callable[[int], str]
+    """Writes the checkpoint of that step, its digest; may be called again for the same step."""
     every: int | None = None
     """Steps between checkpoints; the last step is one in any case."""
 
@@ -116,6 +116,8 @@ class Trained:
     """Loss on the held-out rows at step 0 and at each checkpoint; empty without such rows."""
     tokens: int
     """Tokens read in training, prompts included, padding not."""
+    saved: dict[int, str]
+    """Digest of each checkpoint, by step."""
     epochs: float
 
 
@@ -129,7 +131,7 @@ def finetune(
     facts = keeper.facts
     if start == 0:
         facts |= {"first": measure(material.fixed), "val": {"0": measure(material.val)} if material.val else {}}
-        facts["tokens"] = 0
+        facts |= {"tokens": 0, "saved": {}}
         hooks.emit(step=0, fixed_loss=facts["first"], val_loss=facts["val"].get("0"))
 
     def tokens_of(step: int) -> int:
@@ -138,7 +140,7 @@ def finetune(
     def after(done: int, report: loop.StepReport) -> None:
         told: dict[str, float] = {}
         if done == course.steps or (hooks.every and done % hooks.every == 0):
-            hooks.save(done)
+            facts["saved"][str(done)] = hooks.save(done)
             if material.val:
                 told["val_loss"] = facts["val"][str(done)] = measure(material.val)
         tokens = tokens_of(done - 1)
@@ -165,5 +167,6 @@ def finetune(
         loss=facts["loss"],
         val={int(step): loss for step, loss in facts["val"].items()},
         tokens=facts["tokens"],
+        saved={int(step): told for step, told in facts["saved"].items()},
         epochs=draw.epoch(course.steps, len(material.train)),
     )
