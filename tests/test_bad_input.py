@@ -727,7 +727,8 @@ def test_a_resume_with_another_seed(home, copied):
 
 def test_a_file_where_a_folder_must_be(home, copied):
     """Bad input: exit 4 before anything runs, and the same command goes on when it is moved away."""
-    for name, here in (("artifacts", "file"), ("scratch", "file"), ("locks", "file"), ("ledger.jsonl", "folder")):
+    folders = (("ledger.jsonl", "folder"), ("account.json", "folder"))
+    for name, here in (("artifacts", "file"), ("scratch", "file"), ("locks", "file"), *folders):
         path = copied / name
         if path.exists():
             path.rename(copied / "aside")

@@ -82,10 +82,11 @@ def test_what_children_hold_counts(hands: Make) -> None:
 
 
 @linux
-def test_what_fits_runs(hands: Make) -> None:
-    """64 MiB of numbers in a process with torch, under a limit of 1 GiB."""
+@pytest.mark.parametrize("limit", [1 << 30, 1 << 80])
+def test_what_fits_runs(hands: Make, limit: int) -> None:
+    """64 MiB of numbers in a process with torch, under a limit of 1 GiB, and of more than a system can be told."""
     one = hands("fits", warm=("torch",))
-    one.begin(memory=1 << 30)
+    one.begin(memory=limit)
     ended = one.end()
     assert (ended.error, ended.value) == (None, 1)
 

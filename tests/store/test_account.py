@@ -101,7 +101,12 @@ def test_kills_leave_a_whole_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '{"tokens": 1}', '{"tokens": "x", "money": "1"}', '{"tokens": 1, "money": "y"}']
+    "text",
+    [
+        *("{", "[1]", '{"tokens": 1}', '{"tokens": "x", "money": "1"}', '{"tokens": 1, "money": "y"}'),
+        *('{"tokens": -5, "money": "0"}', '{"tokens": 1, "money": "-3"}', '{"tokens": 1, "money": "NaN"}'),
+        *('{"tokens": 1, "money": "Infinity"}', '{"tokens": 1e999, "money": "0"}'),
+    ],
 )
 def test_a_file_that_is_no_account_is_never_taken_for_nothing_spent(tmp_path: Path, text: str) -> None:
     path = tmp_path / "account.json"

@@ -97,7 +97,10 @@ class Account:
             return Spent()
         try:
             told = json.loads(record)
-            return Spent(int(told["tokens"]), Decimal(told["money"]))
-        except (ValueError, KeyError, TypeError, InvalidOperation) as error:
+            found = Spent(int(told["tokens"]), Decimal(told["money"]))
+            if found.tokens < 0 or not found.money.is_finite() or found.money < 0:
+                raise ValueError(record)
+            return found
+        except (ValueError, KeyError, TypeError, OverflowError, InvalidOperation) as error:
             remedy = "Write what was spent into it, or remove it to begin at nothing."
             raise Mismatch("this is no account of what was spent.", where=str(self._path), remedy=remedy) from error

@@ -211,7 +211,7 @@ def _check_layout(run: Run) -> None:
         if path.exists() and not path.is_dir():
             raise _in_the_way(path, "file", "folder")
     links = map(run.pointer, run.current_nodes())
-    for path in (run.ledger, run.lock, run.report, *links):
+    for path in (run.ledger, run.lock, run.report, run.account, *links):
         if path.is_dir() and not path.is_symlink():
             raise _in_the_way(path, "folder", "link" if path.parent == run.nodes else "file")
 

@@ -17,6 +17,8 @@ _ALLOCATOR = ("can't allocate memory", "not enough memory", "out of memory", "st
 """What torch and C++ say of an allocation that was refused, in lower case."""
 _ABORTS = (*_ALLOCATOR, "cannot allocate memory", "thread creation failed", "can't start new thread")
 """What a library writes before it ends the whole process for want of memory."""
+_MOST = (1 << 63) - 1
+"""What a limit can be told as."""
 REMEDY = (
     "Give it more (`resources.memory`), run fewer nodes beside it (--jobs), or make it need less: smaller batches, "
     "shorter texts, a smaller model. Then give the same command: what is finished is kept, and it goes on from its "
@@ -35,7 +37,7 @@ def cap(limit: int) -> None:
     if "VmData" not in status:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = status["VmData"] + max(0, limit - status["VmRSS"])
+    soft = min(status["VmData"] + max(0, limit - status["VmRSS"]), _MOST)
     resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
