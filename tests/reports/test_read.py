@@ -5,6 +5,7 @@ import json
 import pytest
 
 from posttrain.reports.read import read
+from posttrain.reports.story import outcome
 from posttrain.spec.errors import UsageError
 from posttrain.spec.gate import Metric
 from posttrain.store.ledger import Ledger
@@ -109,6 +110,18 @@ def test_a_failure_carries_cause_and_log(tmp_path):
     base = read(folder).nodes["base"]
     assert (base.state, base.log) == ("failed", "logs/base.log")
     assert base.failure == "the loss is nan at step 3.  Lower lr."
+
+
+def test_the_last_invocations_failure_comes_first(tmp_path):
+    """S-A8: what an earlier command failed at, and this one did not touch, is not why this one stopped."""
+    folder = spectrum(tmp_path)
+    old = {"code": 7, "what": "the loss is nan", "again": False}
+    later(folder, ("plan", None, {"decisions": [decision("base", "run")]}), ("node_failed", "base", old), code=7)
+    now = {"code": 6, "what": "a file has changed", "again": False}
+    later(folder, ("plan", None, {"decisions": [decision("fuse", "run")]}), ("node_failed", "fuse", now), code=6)
+    view = read(folder)
+    assert (view.nodes["base"].state, view.nodes["fuse"].state) == ("failed", "failed")
+    assert "fuse failed: a file has changed" in outcome(view).says
 
 
 def test_a_retried_failure_is_running_again(tmp_path):

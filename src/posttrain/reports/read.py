@@ -46,6 +46,7 @@ class _Told:
     reasons: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     ran: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict[tuple[str, str], tuple[str, ...]])
     failed: dict[str, Record] = field(default_factory=dict[str, Record])
+    fell_first: str = ""
     progress: dict[str, str] = field(default_factory=dict[str, str])
     beats: dict[str, Beat] = field(default_factory=dict[str, Beat])
     steps: dict[tuple[str, str], dict[Any, STEP]] = field(default_factory=dict[tuple[str, str], dict[Any, STEP]])
@@ -57,6 +58,7 @@ class _Told:
     def run_started(self, record: Record) -> None:
         """A new invocation: what it says counts."""
         self.judged.last = None
+        self.fell_first = ""
         self.invocations.append(_Invocation(record, float(record["t"])))
 
     def run_finished(self, record: Record) -> None:
@@ -110,8 +112,10 @@ class _Told:
 
     def node_failed(self, record: Record) -> None:
         """It did not end well."""
-        self.state[str(record["node"])] = "running" if record.get("again") else "failed"
-        self.failed[str(record["node"])] = record
+        node, again = str(record["node"]), bool(record.get("again"))
+        self.state[node] = "running" if again else "failed"
+        self.failed[node] = record
+        self.fell_first = self.fell_first or ("" if again else node)
 
     def step(self, record: Record) -> None:
         """One step's numbers; the last of equal (node, fingerprint, step) counts."""
@@ -197,6 +201,7 @@ def read(folder: Path) -> View:
         unread="; ".join(filter(None, (str(ledger.unread(run.ledger)), _odd(told)))),
         lapsed=lapsed,
         rejudged=told.judged.last,
+        fell_first=told.fell_first,
         troubles=tuple(error for error in told.judged.views.values() if error),
     )
 

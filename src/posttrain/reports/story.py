@@ -38,7 +38,8 @@ def outcome(view: View) -> Outcome:
     if view.exit_code is None:
         says = "The ledger has no end of this run: it is still going, or was killed."
         return Outcome("inconclusive", "Unfinished", says, gates_said(view.verdicts))
-    failed = next((node for node in view.nodes.values() if node.state == "failed" and node.failure), None)
+    fallen = (view.nodes.get(view.fell_first), *view.nodes.values())
+    failed = next((node for node in fallen if node and node.state == "failed" and node.failure), None)
     told = ending(view.exit_code, view.verdicts, f"{failed.id} failed: {failed.failure}" if failed else _trouble(view))
     if view.exit_code == 0 and view.lapsed:
         says = f"Exit code 0 rested on a waiver that no longer counts: {view.lapsed[0]}. {AGAIN}"

@@ -152,6 +152,8 @@ class View:
     lapsed: tuple[str, ...] = ()
     """Waivers that a verdict stood on and that no longer count."""
     rejudged: Rejudged | None = None
+    fell_first: str = ""
+    """The node that failed first in the last invocation; empty where none did."""
     troubles: tuple[str, ...] = ()
     """Why views could not be written."""
 
