@@ -183,8 +183,10 @@ def test_a_timeout_of_its_own_is_still_a_timeout(bed: Bed) -> None:
     assert bed.run(*sets, forked=True, only=("first",)).code == 8
 
 
-def test_hours_of_a_stage_count_over_attempts(bed: Bed) -> None:
-    sets = ("stage.first.budget.hours=0.0003", "stage.first.wait_s=0.3")
+@pytest.mark.parametrize(("hours", "step"), [(0.0003, 0.3), (0.0001, 0.1)])
+def test_hours_of_a_stage_count_over_attempts(bed: Bed, hours: float, step: float) -> None:
+    """Also those that end within a second, between two records of the time."""
+    sets = (f"stage.first.budget.hours={hours}", f"stage.first.wait_s={step}")
     result = bed.run(*sets, only=("first",))
     assert result.code == 5 and error_of(result).where == "stage.first.budget.hours"
     before = len(bed.events("step"))

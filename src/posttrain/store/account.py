@@ -98,9 +98,12 @@ class Account:
         try:
             told = json.loads(record)
             found = Spent(int(told["tokens"]), Decimal(told["money"]))
-            if found.tokens < 0 or not found.money.is_finite() or found.money < 0:
-                raise ValueError(record)
-            return found
         except (ValueError, KeyError, TypeError, OverflowError, InvalidOperation) as error:
-            remedy = "Write what was spent into it, or remove it to begin at nothing."
-            raise Mismatch("this is no account of what was spent.", where=str(self._path), remedy=remedy) from error
+            raise self._strange() from error
+        if found.tokens < 0 or not found.money.is_finite() or found.money < 0:
+            raise self._strange()
+        return found
+
+    def _strange(self) -> Mismatch:
+        remedy = "Write what was spent into it, or remove it to begin at nothing."
+        return Mismatch("this is no account of what was spent.", where=str(self._path), remedy=remedy)

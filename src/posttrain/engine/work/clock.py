@@ -26,7 +26,11 @@ class Clock:
         """Keep the count, at most once a second."""
         if time.monotonic() - self._saved >= SAVED:
             self._saved = time.monotonic()
-            put(self._path, json.dumps(self.total()))
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the count as it is now."""
+        put(self._path, json.dumps(self.total()))
 
     def total(self) -> dict[str, Any]:
         """Seconds, bytes at the peak, and attempts."""

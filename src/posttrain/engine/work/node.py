@@ -16,7 +16,7 @@ from posttrain.engine.work.clock import Clock
 from posttrain.engine.work.leftovers import drop
 from posttrain.engine.work.limits import HOUR, Limits, Side
 from posttrain.engine.work.room import Room
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import BudgetReached, Mismatch
 from posttrain.spec.gate import Metric
 from posttrain.spec.knobs import UNLIMITED, Budget
 from posttrain.spec.stage import Outcome
@@ -68,7 +68,11 @@ def work_node(graph: Graph, id: str, run: Run, order: Order) -> Manifest:
             room = Room(node, run, mark, axes={n.id: n.axes for n in graph.nodes.values()}, own=own)
             room.report_to(ledger, clock, _limits(node, run, account, clock, order), strict=order.strict)
             _use_threads(node.resources.cpus)
-            outcome = node.kind.run(room)
+            try:
+                outcome = node.kind.run(room)
+            except BudgetReached:
+                clock.keep()
+                raise
             made = artifact.commit(
                 room.out,
                 folder,
