@@ -54,6 +54,7 @@ def test_gate_judges_again_and_says_how_it_ended(run):
         f"{run}: judged again from its rows",
         "Passed: Every stop gate passed (exit code 0).",
         "6 pass of the gates that stop a run.",
+        f"Report: {run}/report.html",
     ]
 
 
@@ -156,7 +157,9 @@ def test_a_waiver_from_word_to_word(run):
     ended = posttrain("waive", run, "prepare.size", "--withdraw", "--by", "Bob", "--because", "mended")
     assert ended.code == 0 and "The waiver of prepare.size is withdrawn" in ended.out
     assert "A waiver has lapsed: Exit code 0 rested on a waiver" in posttrain("status", run).out
+    assert "A waiver has lapsed" in (run / "report.html").read_text(), "the page never tells what no longer stands"
     assert posttrain("gate", run).code == 1
+    assert "Refused" in (run / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

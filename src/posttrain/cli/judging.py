@@ -44,8 +44,18 @@ def gate(
     from posttrain import api
 
     judged = api.judge(run, only=tuple(only or ()), sets=tuple(set_ or ()))
-    typer.echo(json.dumps(plain(judged), indent=1, ensure_ascii=False) if as_json else text(run, judged))
+    page = _page(run)
+    told = text(run, judged) + f"\nReport: {page}"
+    typer.echo(json.dumps(plain(judged), indent=1, ensure_ascii=False) if as_json else told)
     raise typer.Exit(judged.code)
+
+
+def _page(run: Path) -> Path:
+    """The page of the run, written anew: it never tells a verdict that no longer stands."""
+    from posttrain.reports import publish
+    from posttrain.reports.read import read
+
+    return publish.write(read(run))
 
 
 def text(run: Path, judged: "Judged") -> str:
@@ -136,6 +146,7 @@ def waive(
 
     if withdraw:
         api.withdraw(run, gate, by=by, because=because)
+        _page(run)
         typer.echo(f"The waiver of {gate} is withdrawn, on the record of {run}.")
         return
     missing = [name for name, value in (("--reason", reason), ("--until", until)) if not value]
@@ -143,5 +154,6 @@ def waive(
         raise UsageError(f"a waiver needs {' and '.join(missing)}.", remedy="Say which kind of reason, and until when.")
     waiver = asked(gate, by=by, because=because, reason=reason, until=until)
     told = api.waive(run, waiver)
+    _page(run)
     rows = columns(verdict_rows(told)) if told else "  no gate of that name has been judged yet"
     typer.echo(f"{gate}: {waiver}.\n{rows}\nIt counts from the next `posttrain run` or `posttrain gate` on.")
