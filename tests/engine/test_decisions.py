@@ -10,7 +10,7 @@ import pytest
 
 from engine.toy_kinds import TOYS, Bed, ToyKinds
 from posttrain import api
-from posttrain.spec.errors import Mismatch, RecipeError, UsageError
+from posttrain.spec.errors import Mismatch, MissingNeed, RecipeError, UsageError
 
 ALL = ["prepare/algebra", "prepare/geometry", "train/algebra", "train/geometry", "fuse", "exam"]
 
@@ -298,6 +298,27 @@ def test_two_runs_share_a_store(tmp_path: Path) -> None:
     assert one.digests() == two.digests()
     assert not (one.folder / "artifacts").exists()
     assert one.actions()["exam"][0] == "keep", "the run remembers its store"
+
+
+def test_a_store_that_is_gone_is_told_and_not_begun_anew(bed: Bed, tmp_path: Path) -> None:
+    """A disk that is not mounted: nothing is made at its place, and the run goes on where its store lies."""
+    store, moved = tmp_path / "store", tmp_path / "moved"
+    bed.run(store=store)
+    store.rename(moved)
+    with pytest.raises(MissingNeed, match="the store of this run is gone") as refused:
+        bed.run()
+    assert refused.value.where == str(store) and not store.exists()
+    assert bed.run(store=moved)[1] == []
+    assert bed.run()[1] == [], "the run remembers the store that it was given last"
+    assert not any(api.verify(bed.folder).values())
+
+
+def test_another_store_given_is_the_one_that_is_used(bed: Bed, tmp_path: Path) -> None:
+    stores = (tmp_path / "one", tmp_path / "two", bed.folder)
+    for store in stores:
+        assert len(bed.run(store=store)[1]) == 6
+        assert len(list((store / "artifacts").iterdir())) == 6
+        assert bed.run()[1] == [] and not any(api.verify(bed.folder).values())
 
 
 def test_a_run_can_move(bed: Bed, tmp_path: Path) -> None:

@@ -133,9 +133,9 @@ class Run:
 
     def point(self, node: str, fingerprint: str) -> None:
         """Make an artifact the current one of a node, atomically."""
-        if self.current(node) == fingerprint and self.pointer(node).exists():
-            return
         target, link = self.store.artifact(fingerprint), self.pointer(node)
+        if link.is_symlink() and link.exists() and link.resolve() == target.resolve():
+            return
         link.parent.mkdir(parents=True, exist_ok=True)
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
         fresh.unlink(missing_ok=True)
@@ -154,11 +154,13 @@ class Run:
         return Path(str(moved.joinpath(*rest)).replace("{fp}", fingerprint[:8]))
 
     def remember_store(self) -> None:
-        """Leave a link to a store that is another folder, so that later commands find it."""
+        """Leave a link to a store that is another folder, so that the work of nodes and later commands find it."""
         link = self.folder / "store"
-        if self.store.root != self.folder and not link.exists():
-            link.unlink(missing_ok=True)
-            link.symlink_to(self.store.root.resolve())
+        root = self.store.root.resolve()
+        if link.is_symlink() and link.resolve() != root:
+            link.unlink()
+        if root != self.folder.resolve() and not os.path.lexists(link):
+            link.symlink_to(root)
 
 
 def at(folder: Path, store: Path | None = None) -> Run:
@@ -170,13 +172,19 @@ def at(folder: Path, store: Path | None = None) -> Run:
 
 
 def wanted(folder: Path, store: Path | None = None) -> Run:
-    """The run that a folder has or shall have; UsageError where something else stands there."""
+    """The run that a folder has or shall have.
+
+    UsageError where something else stands there; MissingNeed where the store that it remembers is gone.
+    """
     for place in (folder, *((store,) if store else ())):
         _check_place(place)
     run = at(folder, store)
     strange = _strange(run)
     if strange and run.recipe.exists():
         raise UsageError(strange, where=str(run.recipe), remedy="Give this run another folder with --run.")
+    if store is None and run.current_nodes() and not run.store.root.exists():
+        remedy = "Bring it back (a disk that is not mounted?), or say where it lies now with --store."
+        raise MissingNeed("the store of this run is gone.", where=str(run.store.root), remedy=remedy)
     _check_layout(run)
     return run
 
