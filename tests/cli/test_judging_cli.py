@@ -132,6 +132,14 @@ def test_what_is_stale_is_named_with_what_reads_it(tmp_path):
     assert "(exit code 3). prepare/algebra is stale: knob n_solutions: 1 → 2." in said.out
 
 
+def test_what_acts_in_a_name_is_shown_and_bytes_that_are_no_text_are_kept(run):
+    strict = ("run", run / "recipe.json", "--run", run, "--set", "stage.prepare.gate.size.at_least=21")
+    assert posttrain(*strict).code == 1
+    said = posttrain("waive", run, "prepare.size", *ADA, "--by", "A\x07\udcff")
+    assert said.code == 0 and "prepare.size: waived by A⟨U+0007⟩⟨U+DCFF⟩ until" in said.out, said
+    assert "A⟨U+0007⟩⟨U+DCFF⟩" in posttrain("status", run).out
+
+
 def test_a_waiver_from_word_to_word(run):
     """By name, reason and day; shown by run, status and report; never an unqualified pass; withdrawn on the record."""
     strict = ("run", run / "recipe.json", "--run", run, "--set", "stage.prepare.gate.size.at_least=21")

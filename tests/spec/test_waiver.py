@@ -34,6 +34,8 @@ def test_a_waiver_says_who_until_when_and_why() -> None:
         ("until", "2031-02-30", "is no day"),
         ("until", "2031-05-01", "not in the future"),
         ("until", "2031-04-30", "not in the future"),
+        ("gate", "", "GATE: it is empty"),
+        ("gate", " ", "GATE: it is empty"),
         ("by", " ", "empty"),
         ("because", "\t", "empty"),
     ],

@@ -141,6 +141,7 @@ def waive(
     """
     from posttrain import api
     from posttrain.cli.tables import columns, verdict_rows
+    from posttrain.reports import wording
     from posttrain.spec.errors import UsageError
     from posttrain.spec.waiver import asked
 
@@ -156,4 +157,6 @@ def waive(
     told = api.waive(run, waiver)
     _page(run)
     rows = columns(verdict_rows(told)) if told else "  no gate of that name has been judged yet"
-    typer.echo(f"{gate}: {waiver}.\n{rows}\nIt counts from the next `posttrain run` or `posttrain gate` on.")
+    typer.echo(
+        f"{wording.line(f'{gate}: {waiver}')}.\n{rows}\nIt counts from the next `posttrain run` or `posttrain gate` on."
+    )

@@ -112,7 +112,7 @@ def asked(gate: str, *, by: str, because: str, reason: str, until: str, day: dat
     """A waiver as a person asks for it; UsageError for a reason nobody knows, a day that is past, or empty words."""
     if reason not in REASONS:
         raise UsageError(f'"{reason}" is no reason for a waiver.', where="--reason", remedy=suggest(reason, REASONS))
-    for option, words in (("--by", by), ("--because", because)):
+    for option, words in (("GATE", gate), ("--by", by), ("--because", because)):
         if not words.split():
             raise UsageError("it is empty.", where=option, remedy="A waiver stands on a name and a reason in words.")
     given = {"gate": gate, "reason": reason, "text": because, "approved_by": by}
