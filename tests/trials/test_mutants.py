@@ -10,9 +10,11 @@ import pytest
 from cli.door import posttrain as door
 from posttrain import stages
 from posttrain.engine.expand import expand
+from posttrain.spec.errors import Mismatch
 from posttrain.spec.load import load, shipped
 from posttrain.store.lock import Lock
 from posttrain.store.run import at
+from posttrain.trials.found import Words
 from posttrain.trials.planted import Change, Mismatched, Planted, Replaced, every, standing
 
 RECIPES = files("posttrain") / "recipes"
@@ -62,6 +64,14 @@ def test_each_defect_plants_something():
     for name, defect in every().items():
         assert defect.change != Change(), name
         assert name.startswith(f"{defect.kind}.{defect.gate}")
+
+
+def test_a_mismatch_about_something_else_proves_nothing():
+    """Folders of trials carry the name of the mismatch: only what an error says counts, not where."""
+    words = Words("fuse", "tokenizer", "fuse", "an expert with another tokenizer")
+    other = Mismatch("config.json has changed.", where="trials/fuse.tokenizer-fuse-planted/nodes/base")
+    assert words.mismatch(other, "tokenizer").outcome == "missed"
+    assert words.mismatch(Mismatch("their tokenizers differ."), "tokenizer").outcome == "caught"
 
 
 def test_what_stands_for_another_is_put_back():

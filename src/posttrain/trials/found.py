@@ -68,7 +68,7 @@ class Words:
         """A node that had to end with a mismatch about `words`."""
         if error is None:
             return self._trial("missed", "the node ended well", planted="no error")
-        good = type(error) is Mismatch and words in error.paragraph()
+        good = type(error) is Mismatch and words in error.what
         return self._trial("caught" if good else "missed", error.paragraph(), planted=f"exit {error.code}")
 
     def ended(self, error: Stop, honest: str) -> Trial:
