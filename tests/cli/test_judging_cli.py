@@ -243,3 +243,10 @@ def test_a_number_of_a_recipe_that_cannot_be_read_now_is_not_counted_again(tmp_p
     assert "  exam_final (evaluate)  " in said.out and "  prepare/algebra (prepare)" in said.out
     assert posttrain("show", (run / "nodes" / "exam_final").resolve(), "--metric", "pass@1").code == 0
     assert "cannot be told: " in posttrain("show", run / "exam_final").out
+
+
+def test_a_gate_that_the_run_has_no_more_is_not_told(run):
+    """Its verdict was of an artifact of before: neither a pass nor a refusal of this run."""
+    said = posttrain("run", run / "recipe.json", "--run", run, "--set", 'gates=["overlap"]')
+    assert said.code == 0 and "2 pass of the gates that stop a run." in said.out, said
+    assert "size" not in posttrain("status", run).out

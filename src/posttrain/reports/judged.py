@@ -39,6 +39,10 @@ class Judgements:
         )
         self.found[found.node, found.gate] = found
 
+    def forget(self, node: str) -> None:
+        """A node that is kept or worked anew is judged again: gates that the run has no more say nothing of it."""
+        self.found = {key: verdict for key, verdict in self.found.items() if key[0] != node}
+
     def judged(self, record: Record) -> int | None:
         """A judgement after the run: its exit code where it is of the whole run under its own recipe."""
         only, sets = (tuple(map(str, cast(Iterable[Any], record.get(key) or ()))) for key in ("only", "sets"))

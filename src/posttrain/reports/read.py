@@ -135,6 +135,7 @@ class _Told:
     def _becomes(self, record: Record, state: State) -> None:
         node = str(record["node"])
         self.state[node] = state
+        self.judged.forget(node)
         self.reasons[node] = _texts(record.get("reasons")) or self.reasons.get(node, ())
 
 
