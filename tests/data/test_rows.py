@@ -20,6 +20,23 @@ def problem(number: int) -> Problem:
     )
 
 
+@pytest.mark.parametrize("name", ["step-4.jsonl", "00000004.gz"])
+def test_what_is_kept_is_found_whole_or_named(tmp_path: Path, name: str) -> None:
+    """S-A7: an interrupted work never goes on with rows that were cut or changed, however well they read."""
+    place, written = tmp_path / name, [problem(n) for n in range(5)]
+    assert rows.kept(place) is None
+    rows.write(place, written)
+    assert rows.kept(place) is None, "a kill between writing and naming keeps nothing"
+    for _ in range(2):
+        rows.keep(place, written)
+    file = rows.kept(place)
+    assert file is not None and rows.read_all(file, Problem) == written
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    rows.write(file, written[:4])
+    with pytest.raises(Mismatch, match="changed since"):
+        rows.kept(place)
+
+
 @pytest.mark.parametrize("name", ["train.jsonl", "train.jsonl.gz"])
 def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     written = [problem(n) for n in range(5)]

@@ -17,7 +17,7 @@ from posttrain.data.records import RlStep, Rollout, Score
 from posttrain.graders.base import Grade
 from posttrain.models.decoder import Decoder
 from posttrain.models.sample import Sampling
-from posttrain.spec.errors import BudgetReached, StageFailed
+from posttrain.spec.errors import BudgetReached, Mismatch, StageFailed
 from posttrain.train.loop import Course
 from posttrain.train.rl import choices, collect, learn, objective, tell, validate, weigh
 from posttrain.train.rl.journal import Journal
@@ -68,8 +68,7 @@ class Run:
 
     def learn(self) -> "Run":
         self.chosen = self.learner.learn()
-        for name in learn.FILES:
-            self.learner.hooks.journal.join(name, self.folder / name)
+        self.learner.write(self.folder)
         return self
 
     def bytes(self) -> dict[str, bytes]:
@@ -86,6 +85,23 @@ def same_weights(a: Run, b: Run) -> bool:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> Run:
     return Run(tmp_path_factory.mktemp("plain")).learn()
+
+
+@pytest.mark.parametrize("name", learn.FILES)
+def test_rows_that_went_or_changed_between_two_attempts_are_named(tmp_path, name):
+    """S-A7: what a killed run kept is joined whole or not at all."""
+    run = Run(tmp_path)
+    run.learner.learn()
+    first = sorted((tmp_path / "journal" / name).iterdir())[1]
+    whole = first.read_bytes()
+    first.write_bytes(whole[:-1])
+    with pytest.raises(Mismatch, match="changed since they were written"):
+        run.learner.write(tmp_path)
+    first.unlink()
+    with pytest.raises(Mismatch, match="the rows of a step are gone"):
+        run.learner.write(tmp_path)
+    first.write_bytes(whole)
+    run.learner.write(tmp_path)
 
 
 EACH_STEP = {

@@ -1,6 +1,7 @@
 """The one reader and the one writer of JSONL: a row a line, in the order and with the fields of its record type."""
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -37,6 +38,31 @@ def write(path: Path, rows: Iterable[Row]) -> int:
         os.fsync(raw.fileno())
     part.replace(path)
     return count
+
+
+def keep(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows for the next attempt at an interrupted work to find: the digest of their bytes stands in the name."""
+    write(path, rows)
+    path.replace(path.with_name(f"{path.stem}.{_digest(path)}{path.suffix}"))
+
+
+def kept(path: Path) -> Path | None:
+    """The file that `keep` made of a path; None where there is none. Mismatch where it has changed since."""
+    pattern = re.compile(rf"{re.escape(path.stem)}\.([0-9a-f]{{64}}){re.escape(path.suffix)}")
+    named = (pattern.fullmatch(file.name) for file in path.parent.glob(f"{path.stem}.*{path.suffix}"))
+    found = next((match for match in named if match), None)
+    if found is None:
+        return None
+    file = path.with_name(found[0])
+    if _digest(file) != found[1]:
+        remedy = "Delete the file: its rows are made again, and the work ends with the same bytes."
+        raise Mismatch("the kept rows have changed since they were written.", where=str(file), remedy=remedy)
+    return file
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path, of: type[R]) -> Iterator[R]:

@@ -163,13 +163,16 @@ def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
     found: list[Score] = []
     total = sum(len(paper.problems) for paper in papers) * knobs.samples
     for name, suite, problems in _parts(papers):
-        kept, before = ctx.scratch / f"{name}.jsonl", len(found)
-        if not kept.exists():
+        place, before = ctx.scratch / f"{name}.jsonl", len(found)
+        kept = rows.kept(place)
+        if kept is None:
             told = partial(_tell, ctx, before, total)
             drawn = ask(loaded, problems, asking, suite=suite, progress=told)
             ctx.spend(tokens=sum(row.tokens for row in drawn))
-            rows.write(kept, drawn)
-        found += rows.read(kept, Score)
+            rows.keep(place, drawn)
+            found += drawn
+        else:
+            found += rows.read(kept, Score)
     return found
 
 

@@ -148,12 +148,14 @@ def _drawn(
     from posttrain.data.records import Score
     from posttrain.evals.ask import Asking, ask_folder
 
-    knobs, kept = ctx.knobs, ctx.scratch / f"step-{step}.jsonl"
-    if not kept.exists():
+    knobs, place = ctx.knobs, ctx.scratch / f"step-{step}.jsonl"
+    kept = rows.kept(place)
+    if kept is None:
         asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
         drawn = ask_folder(folder, problems, asking, resources=ctx.resources, step=step, progress=progress)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
-        rows.write(kept, drawn)
+        rows.keep(place, drawn)
+        return drawn
     return rows.read_all(kept, Score)
 
 

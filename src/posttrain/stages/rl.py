@@ -181,7 +181,6 @@ def _size(models: tuple[Foreseen, ...]) -> "Size | None":
 def run(ctx: Context[Knobs]) -> Outcome:
     """Open model, problems and reference; learn; write the weights and what tells of their making."""
     from posttrain.models.load import load, save
-    from posttrain.train.rl import learn
 
     knobs = ctx.knobs
     loaded = load(ctx.input("model").path, device=ctx.resources.device, compute=ctx.resources.compute)
@@ -197,8 +196,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     if chosen < knobs.steps:
         ctx.note("select", f"the weights are those of step {chosen}, the best validation")
     save(loaded, ctx.out)
-    for name in learn.FILES:
-        learner.hooks.journal.join(name, ctx.out / name)
+    learner.write(ctx.out)
     made = Artifact(node="", type=MAKES, path=ctx.out, digest="")
     return Outcome(measure(made, knobs), learner.clock.measured())
 

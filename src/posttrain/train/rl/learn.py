@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -138,8 +139,7 @@ class Learner:
             except BudgetReached:
                 keeper.keep(step, model, optimiser, last=True)
                 raise
-            due = step + 1 == method.steps or (step + 1) % method.eval_every == 0
-            told = self._validated(step + 1) if due else {}
+            told = self._validated(step + 1) if self._due(step + 1) else {}
             self.hooks.journal.put(STEPS, step + 1, [row])
             self.clock.tokens["generate"] += row.generated_tokens
             self.clock.tokens["train"] += row.trained_tokens * method.updates
@@ -153,6 +153,17 @@ class Learner:
             with self.clock.part("save"):
                 keeper.keep(step + 1, model, optimiser, last=step + 1 == method.steps)
         return self._choose()
+
+    def write(self, out: Path) -> None:
+        """Put the rows of every step and every validation into the folder `out`; Mismatch where some are gone."""
+        steps, join = range(1, self.method.steps + 1), self.hooks.journal.join
+        for name in (ROLLOUTS, STEPS):
+            join(name, steps, out / name)
+        join(VALIDATION, [0, *filter(self._due, steps)] if self.method.exam else [], out / VALIDATION)
+
+    def _due(self, step: int) -> bool:
+        """Whether the step ends with a validation."""
+        return step == self.method.steps or step % self.method.eval_every == 0
 
     def _step(self, step: int, optimiser: Optimiser) -> RlStep:
         method, model = self.method, self.loaded.model
