@@ -75,6 +75,9 @@ def test_a_threshold_that_is_none_is_refused_like_a_recipe(room: Room) -> None:
         room.gate("stage.exam.gate.passses.at_least=0.9")
     with pytest.raises(RecipeError, match="at_leats"):
         room.gate("stage.exam.gate.passes.at_leats=0.9")
+    for endless in ("1e9999999", "nan", "inf"):
+        with pytest.raises(RecipeError, match="at_least"):
+            room.gate(f"stage.exam.gate.passes.at_least={endless}")
 
 
 @pytest.mark.parametrize("name", ["passes", "exam.passes", "after.passes"])

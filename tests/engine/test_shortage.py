@@ -185,5 +185,11 @@ def test_only_memory_is_a_shortage() -> None:
     assert not shortage.refused(ValueError("out of memory"))
 
 
+def test_no_more_threads_is_not_told_as_memory() -> None:
+    said = shortage.of_error(RuntimeError("can't start new thread"), None).what
+    assert said.startswith("no thread can be started")
+    assert "an allocation was refused" in shortage.of_error(RuntimeError("can't start new thread"), 1 << 30).what
+
+
 def test_amounts_are_readable() -> None:
     assert [amount(n) for n in (0, 312, 2 << 30, 1536, 5 << 40)] == ["0 B", "312 B", "2 GiB", "1.5 KiB", "5.0 TiB"]

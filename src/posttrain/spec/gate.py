@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from posttrain.spec.knobs import Closed
 
@@ -60,18 +60,32 @@ REQUIRES = ("macos", "cuda", "nodejs", "llama.cpp")
 """What a gate may require of the machine."""
 
 
+LONGEST = 40
+"""Digits before and behind the point of a gate's bound: it is compared exactly, as a fraction."""
+
+
+def _written_out(bound: Decimal) -> Decimal:
+    if bound.is_finite() and not (-LONGEST <= bound.adjusted() <= LONGEST and len(bound.as_tuple().digits) <= LONGEST):
+        raise ValueError(f"must have at most {LONGEST} digits before and behind the point")
+    return bound
+
+
+Bound = Annotated[Decimal, AfterValidator(_written_out)]
+"""The number in a gate's condition, as written."""
+
+
 class Gate(Closed):
     """A named condition on one metric of one artifact."""
 
     metric: str
     """The metric judged."""
-    at_least: Decimal | None = None
+    at_least: Bound | None = None
     """Good where the metric is this or more."""
-    at_most: Decimal | None = None
+    at_most: Bound | None = None
     """Good where the metric is this or less."""
-    equals: Decimal | None = None
+    equals: Bound | None = None
     """Good where the metric is exactly this."""
-    min_n: int = 0
+    min_n: int = Field(default=0, ge=0)
     """Fewer items than this: inconclusive."""
     decide: Literal["point", "interval"] = "point"
     """Judge the value itself, or its whole 95 % interval."""

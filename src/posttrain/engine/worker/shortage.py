@@ -65,6 +65,9 @@ def refused(error: BaseException) -> bool:
 def of_error(error: BaseException, limit: int | None) -> StageFailed:
     """The paragraph of an allocation that was refused in this process."""
     first = str(error).strip().partition("\n")[0][:300]
+    if limit is None and "start new thread" in first:
+        remedy = "Look for a program that starts very many, or raise the limit (ulimit -u, pids.max); then go on."
+        return StageFailed("no thread can be started: the system has no more of them or no memory.", remedy=remedy)
     held = _status().get("VmRSS")
     return told(f"an allocation was refused{f' ({first})' if first else ''}", held, limit, stack.of_error(error))
 
