@@ -7,7 +7,7 @@ import pytest
 from posttrain.reports.markdown import document
 from posttrain.reports.publish import plain, text_of
 from posttrain.reports.read import read
-from posttrain.reports.story import outcome, rejudged, rests_on, unsettled
+from posttrain.reports.story import ending, outcome, rejudged, rests_on, unsettled
 from posttrain.spec.waiver import today
 from posttrain.store.ledger import Ledger
 from reports.recorded import refused
@@ -102,3 +102,10 @@ def test_a_view_that_could_not_be_written_is_told_until_it_can(failed):
     assert outcome(read(failed)).says.endswith("(exit code 4). /x.json: it cannot be written.")
     note(failed, "view", node="fuse", path="x.json", digest="abc")
     assert read(failed).troubles == ()
+
+
+def test_a_run_that_no_gate_judged_has_not_passed(failed):
+    """Unknown is never a pass, in a headline neither."""
+    assert ending(0, ()).title == "Finished" and ending(0, ()).verdict == "inconclusive"
+    assert "No gate that stops a run was judged (exit code 0)." in ending(0, ()).says
+    assert ending(0, [v for v in read(failed).verdicts if v.value == "pass"]).title == "Passed"

@@ -60,6 +60,8 @@ def ending(code: int, verdicts: Sequence[Verdict], failure: str = "") -> Outcome
     kind = {0: "pass", 3: "inconclusive", 130: "inconclusive", 5: "inconclusive"}.get(code, "fail")
     means = EXIT_MEANS.get(code, "unknown")
     waived = [v for v in verdicts if v.waived and v.severity == "stop"]
+    if code == 0 and not any(v.severity == "stop" for v in verdicts):
+        title, kind, means = "Finished", "inconclusive", "no gate that stops a run was judged"
     if code == 0 and waived:
         title, kind, means = "Passed with waivers", "inconclusive", "every stop gate passed or is waived"
     cause = _cause(verdicts, failure)
