@@ -43,9 +43,9 @@ def test_memory_bounds_what_runs_together() -> None:
 
 
 def test_what_is_too_large_runs_alone() -> None:
-    has = Capacity.of_machine([node("wide", cpus=1024), node("big", memory="1024GiB"), node()], None)
+    has = Capacity.of_machine([node("wide", cpus=1024), node("big", memory="4096GiB"), node()], None)
     assert has.fits(node(cpus=1024), []) and not has.fits(node(cpus=1024), [node()])
-    assert has.fits(node(memory="1024GiB"), []) and not has.fits(node(memory="1024GiB"), [node(memory=1)])
+    assert has.fits(node(memory="4096GiB"), []) and not has.fits(node(memory="4096GiB"), [node(memory=1)])
     assert has.remarks == (
         f"wide claims 1024 cores and runs alone: there {'is 1 core' if has.cores == 1 else f'are {has.cores} cores'}",
         f"big claims 4.0 TiB and runs alone: the machine has {machine.amount(machine.memory())}",
