@@ -130,8 +130,8 @@ def test_a_killed_run_leaves_nobody(tmp_path: Path, work: str, victims: str) -> 
     if victims == "guard, asked":
         guard.terminate()
         assert all(gone(pid) for pid in family)
-    doomed = {"run and worker": [guard.children()[0].pid], "run and guard": [guard.pid]} if guard.is_running() else {}
-    for pid in (process.pid, *doomed.get(victims, [])):
+    beside = {"run and worker": lambda: guard.children()[0].pid, "run and guard": lambda: guard.pid}
+    for pid in (process.pid, *([beside[victims]()] if victims in beside else [])):
         os.kill(pid, signal.SIGKILL)
     process.wait()
     assert all(gone(pid) for pid in family)

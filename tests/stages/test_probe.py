@@ -190,5 +190,5 @@ def test_memory_is_freed_between_checkpoints(tmp_path: Path):
     given = {"model": (artifact(tmp_path / "wide", "model"),), "data": data(tmp_path, "algebra", n=2)}
     probe.run(Watched(tmp_path / "node", KNOBS, given))
     assert size > 25e6
-    assert held[2] - held[0] < size / 2
+    assert held[2] - held[0] < size, "two models kept would be twice that; the allocator keeps a part of one"
     assert not [o for o in gc.get_objects() if type(o) is torch.nn.Embedding and o.weight.shape[1] == 256]
