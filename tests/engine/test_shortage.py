@@ -145,14 +145,14 @@ def test_only_the_last_attempt_says_why_it_aborted(tmp_path: Path) -> None:
 
 def test_kills_are_counted_from_what_the_system_tells(tmp_path: Path) -> None:
     own, groups, vmstat = tmp_path / "cgroup", tmp_path / "groups", tmp_path / "vmstat"
-    own.write_text("4:memory:/work/job\n0::/job\n")
-    (groups / "memory" / "work" / "job").mkdir(parents=True)
+    own.write_text("4:memory:/slice/job\n0::/job\n")
+    (groups / "memory" / "slice" / "job").mkdir(parents=True)
     (groups / "job").mkdir()
     counted = lambda: machine.kills(own, groups, vmstat)  # noqa: E731
     assert counted() == 0
     vmstat.write_text("pgfault 7\noom_kill 2\n")
     assert counted() == 2
-    (groups / "memory" / "work" / "job" / "memory.oom_control").write_text("under_oom 0\noom_kill 1\n")
+    (groups / "memory" / "slice" / "job" / "memory.oom_control").write_text("under_oom 0\noom_kill 1\n")
     (groups / "job" / "memory.events").write_text("low 0\noom 1\noom_kill 4\noom_group_kill 0\n")
     assert counted() == 7
 
