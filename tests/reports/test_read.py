@@ -132,6 +132,16 @@ def test_a_retried_failure_is_running_again(tmp_path):
     assert (base.state, base.failure) == ("running", "")
 
 
+def test_an_artifact_that_is_gone_is_told(tmp_path):
+    """A store on a disk that is not mounted, a folder that somebody removed."""
+    folder = spectrum(tmp_path)
+    link = folder / "nodes" / "fuse"
+    link.unlink()
+    link.symlink_to("../gone/away")
+    fuse = read(folder).nodes["fuse"]
+    assert fuse.manifest is None and fuse.failure.startswith("its artifact is gone: ")
+
+
 def test_a_damaged_manifest_is_a_finding_not_a_crash(tmp_path):
     folder = spectrum(tmp_path)
     (folder / "nodes" / "fuse" / "manifest.json").write_text("{")

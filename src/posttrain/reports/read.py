@@ -266,6 +266,8 @@ def _progress(told: _Told, id: str) -> str:
 
 def _manifest(pointer: Path) -> tuple[Manifest | None, str]:
     """The manifest of a node, where it can be read, and what is damaged at a glance."""
+    if pointer.is_symlink() and not pointer.exists():
+        return None, f"its artifact is gone: {pointer} leads to {pointer.readlink()}."
     try:
         return glance(pointer), ""
     except Mismatch as damage:
