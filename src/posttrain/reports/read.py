@@ -249,7 +249,7 @@ def _node(run: Run, id: str, told: _Told) -> NodeView:
         estimate=estimate.get("seconds"),
         manifest=made,
         folder=run.pointer(id).resolve() if made else None,
-        failure=damage or (_failure(failed) if state == "failed" else ""),
+        failure=(_failure(failed) if state == "failed" else "") or damage,
         log=str(failed.get("log") or ""),
         progress=_progress(told, id) if state == "running" else "",
         beat=told.beats.get(id) if state == "running" else None,
