@@ -626,6 +626,7 @@ SHOWN: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_artifact_is_never_used_and_never_rebuilt_unasked(home, copied, case):
     """S-A8: plan, gate, show, verify and run name it, exit 6; --again makes it anew, with equal bytes."""
     damage, says = SHOWN[case]
+    assert posttrain("run", "mine.toml", "--run", copied).code == 0, "whatever another test asked of the run before"
     folder = (copied / "nodes" / "tune").resolve()
     digest = json.loads((folder / "manifest.json").read_text())["digest"]
     damage(folder)

@@ -167,7 +167,7 @@ class Resources(Closed):
 
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`."""
-    cpus: int = Field(default=1, ge=1, le=1024)
+    cpus: int = Field(default=1, gt=0, le=1024)
     """Cores a node claims; torch uses that many threads."""
     memory: Annotated[PositiveInt | None, BeforeValidator(_memory), PlainSerializer(_as_written, when_used="json")] = (
         None

@@ -5,7 +5,6 @@ files in folders, nothing else. Opening one re-digests every file; a run that ke
 """
 
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -21,7 +20,7 @@ from posttrain.spec.gate import Metric
 from posttrain.spec.knobs import Closed
 from posttrain.spec.stage import Artifact, ArtifactType
 from posttrain.store import damage
-from posttrain.store.fingerprint import Facts, canonical, fingerprint
+from posttrain.store.fingerprint import Facts, fingerprint
 from posttrain.store.run import MANIFEST, at, is_place, locate
 from posttrain.store.scan import GRAIN, STILL, FileEntry, Known, Stamp, digest, scan, stamp, sync_to_disk
 
@@ -55,7 +54,7 @@ class Manifest(Closed):
     measured: dict[str, Any] = Field(default_factory=dict)
     """Times, memory, rates, environment: nothing here is a function of the bytes."""
     seal: str = ""
-    """sha256 over all of the above: a metric that changed on disk is seen like a file that did."""
+    """sha256 over the file with an empty seal: a metric that changed on disk is seen like a file that did."""
 
 
 class NewerFormat(Mismatch):
@@ -79,7 +78,7 @@ def manifest(folder: Path) -> Manifest | None:
         made = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise _unreadable(folder, text, error) from error
-    if _changed(made):
+    if _changed(made, text):
         raise Mismatch(f"{MANIFEST} has changed since it was made.", where=str(folder), remedy=_REBUILD)
     return made
 
@@ -209,9 +208,9 @@ def _whole(folder: Path, check: Check, *, node: str) -> Manifest:
 
 def _seal_in(out: Path, made: Manifest) -> Manifest:
     """Write the manifest, sealed, and bring it and the folders to the disk."""
-    sealed = made.model_copy(update={"seal": _seal(made)})
+    sealed = made.model_copy(update={"seal": hashlib.sha256(_text(made.model_copy(update={"seal": ""}))).hexdigest()})
     with (out / MANIFEST).open("wb") as file:
-        file.write(sealed.model_dump_json(indent=1).encode() + b"\n")
+        file.write(_text(sealed))
         file.flush()
         os.fsync(file.fileno())
     for folder in sorted({(out / entry.name).parent for entry in made.files} | {out}):
@@ -219,14 +218,15 @@ def _seal_in(out: Path, made: Manifest) -> Manifest:
     return sealed
 
 
-def _changed(made: Manifest) -> bool:
-    whole = fingerprint(made.facts) == made.fingerprint and digest(made.files) == made.digest
-    return not whole or made.seal != _seal(made)
+def _text(made: Manifest) -> bytes:
+    return made.model_dump_json(indent=1).encode() + b"\n"
 
 
-def _seal(made: Manifest) -> str:
-    """Over the manifest as it is read back."""
-    return hashlib.sha256(canonical(json.loads(made.model_dump_json(exclude={"seal"})))).hexdigest()
+def _changed(made: Manifest, text: bytes) -> bool:
+    """Whether any byte is another than when it was sealed: the seal is over the text with an empty seal in it."""
+    head, seal, tail = text.rpartition(f'"seal": "{made.seal}"'.encode())
+    sealed = bool(seal) and hashlib.sha256(head + b'"seal": ""' + tail).hexdigest() == made.seal
+    return not sealed or fingerprint(made.facts) != made.fingerprint or digest(made.files) != made.digest
 
 
 def _is_artifact(folder: Path) -> bool:
