@@ -45,9 +45,7 @@ test: $(VENV)/.dev  ## the test suite
 	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not nightly'
 
 nightly: $(VENV)/.dev  ## what takes longer: tiny profiles with learning gates, long chaos and fuzz, benches, coverage
-	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q -m 'not nightly'
-	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m pytest -q -s -p no:randomly -m nightly
 	$(MAKE) bench
