@@ -1,7 +1,9 @@
 """The kind probe, on real checkpoints of a small trajectory."""
 
+import ctypes
 import gc
 import json
+import sys
 from pathlib import Path
 
 import psutil
@@ -185,10 +187,12 @@ def test_memory_is_freed_between_checkpoints(tmp_path: Path):
 
     class Watched(FolderContext):
         def emit(self, **metrics: object) -> None:
+            if sys.platform == "linux":  # what the allocator keeps of freed memory is not held by the stage
+                ctypes.CDLL(None).malloc_trim(0)
             held.append(psutil.Process().memory_info().rss)
 
     given = {"model": (artifact(tmp_path / "wide", "model"),), "data": data(tmp_path, "algebra", n=2)}
     probe.run(Watched(tmp_path / "node", KNOBS, given))
     assert size > 25e6
-    assert held[2] - held[0] < size, "two models kept would be twice that; the allocator keeps a part of one"
+    assert held[2] - held[0] < size / 2
     assert not [o for o in gc.get_objects() if type(o) is torch.nn.Embedding and o.weight.shape[1] == 256]
