@@ -46,6 +46,27 @@ def wait_until(true: object, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def living(folder: Path, name: str) -> list[Path]:
+    """The files of this name in a folder that a run is changing: rglob breaks off where one goes while it looks."""
+    return [Path(place) / name for place, _, files in os.walk(folder) if name in files]
+
+
+def test_looking_into_a_folder_that_a_run_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that goes between being listed and being entered is not there, and that is all."""
+    for path in (tmp_path / "gone" / "grandchild", tmp_path / "stays" / "grandchild"):
+        path.parent.mkdir()
+        path.write_text("1")
+    entered = os.scandir
+
+    def too_late(path: str) -> object:
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(path)
+        return entered(path)
+
+    monkeypatch.setattr(os, "scandir", too_late)
+    assert living(tmp_path, "grandchild") == [tmp_path / "stays" / "grandchild"]
+
+
 def test_parallel_nodes_give_the_bytes_of_sequential_ones(tmp_path: Path) -> None:
     """S-A16: --jobs N gives the digests of one job, with separate logs."""
     beds = []
@@ -176,8 +197,13 @@ def started(bed: Bed, *sets: str) -> tuple[subprocess.Popen[bytes], int]:
     tests = Path(__file__).parents[1]
     command = [sys.executable, "-c", SCRIPT, str(bed.recipe.parent), *sets]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(tests)})
-    wait_until(lambda: any(path.read_text() for path in bed.folder.rglob("grandchild")))
-    (pid_file,) = bed.folder.rglob("grandchild")
+    try:
+        wait_until(lambda: any(path.read_text() for path in living(bed.folder, "grandchild")))
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    (pid_file,) = living(bed.folder, "grandchild")
     return process, int(pid_file.read_text())
 
 
