@@ -2,7 +2,7 @@
 
 from cli.door import posttrain
 from posttrain.algos.stats import wilson
-from posttrain.cli import grading
+from posttrain.cli.verbs import grading
 from posttrain.graders.maths.audit import Audit, FirstSight, Pair, Told
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from posttrain.cli import grading, judging, trials
 from posttrain.cli.options import AnyRun, Choices, Json, Recipe, RunFolder, with_choices
+from posttrain.cli.verbs import grading, judging, trials
 
 if TYPE_CHECKING:
     from posttrain.api import Asked
