@@ -94,14 +94,14 @@ def test_other_items_are_a_mismatch_that_names_the_first():
         with pytest.raises(Mismatch, match=f"a of suite problems stands only on the side {side}"):
             gains([pair], k=1)
     with pytest.raises(Mismatch, match="neither side has an item of the domain geometry"):
-        gains([Pair("geometry", whole, whole, domain="geometry")], k=1)
+        gains([Pair("geometry", whole, whole, domains=("geometry",))], k=1)
 
 
 def test_own_members_are_pooled_over_their_own_domains():
     before = exam({"a1": 2, "a2": 2}) + exam({"g1": 4, "g2": 4}, "geometry")
     algebra = exam({"a1": 4, "a2": 4}) + exam({"g1": 0, "g2": 0}, "geometry")
     geometry = exam({"a1": 0, "a2": 0}) + exam({"g1": 8, "g2": 8}, "geometry")
-    own = [Pair("algebra", before, algebra, "algebra"), Pair("geometry", before, geometry, "geometry")]
+    own = [Pair("algebra", before, algebra, ("algebra",)), Pair("geometry", before, geometry, ("geometry",))]
     rows = gains(own, k=1)
     assert [(row.member, row.id) for row in rows] == [
         ("algebra", "a1"),
@@ -116,6 +116,19 @@ def test_own_members_are_pooled_over_their_own_domains():
     every = summary(gains([Pair(pair.member, pair.before, pair.after) for pair in own], k=1))
     assert every["gain"].n == 4, "an item asked of two members is one item"
     assert every["gain"].value == pytest.approx((0.25 - 0.5 - 0.25 + 0.5) / 4)
+
+
+def test_only_the_items_of_some_domains_are_compared():
+    """S-C10: items of other domains do not count, and need not be the same; a domain without items is a mismatch."""
+    before = exam({"a1": 2}) + exam({"g1": 4}, "geometry") + exam({"c1": 8, "c2": 8}, "code")
+    after = exam({"a1": 4}) + exam({"g1": 8}, "geometry") + exam({"c1": 0}, "code")
+    rows = gains([Pair("", before, after, ("algebra", "geometry"))], k=1)
+    assert [row.id for row in rows] == ["a1", "g1"]
+    assert summary(rows)["gain"].value == pytest.approx(0.375)
+    with pytest.raises(Mismatch, match=r"c2 .*3 items before, 2 after of the domains algebra, code"):
+        gains([Pair("", before, after, ("algebra", "code"))], k=1)
+    with pytest.raises(Mismatch, match=r"neither side has an item of the domain statistics"):
+        gains([Pair("", before, after, ("algebra", "statistics"))], k=1)
 
 
 def test_k_is_the_largest_both_sides_have_samples_for():

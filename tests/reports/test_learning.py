@@ -37,6 +37,18 @@ def test_comparisons_carry_gain_gate_and_bound(tmp_path):
     assert found["gain_rl"].label == "fused → final" and found["gain_rl"].gain.value == 0.11
 
 
+def test_two_comparisons_of_the_same_exams_are_told_apart_by_their_domains(tmp_path):
+    recorder = Recorder(tmp_path)
+    for exam in ("exam_maths", "exam_final"):
+        recorder.node(exam, "evaluate", {}, type="scores")
+    for id, domains in (("gain_code", ["code"]), ("maths_kept", ["algebra", "geometry"]), ("gain_rl", [])):
+        sides = {"before": ["exam_maths"], "after": ["exam_final"]}
+        metrics = {"gain": Metric(0.1, n=4)}
+        recorder.node(id, "compare", sides, type="scores", metrics=metrics, knobs={"domains": domains})
+    labels = [one.label for one in learning(read(recorder.finish())).comparisons]
+    assert labels == ["maths → final, code", "maths → final, algebra, geometry", "maths → final"]
+
+
 def test_an_exam_that_has_not_run_is_a_row_without_scores(tmp_path):
     recorder = Recorder(tmp_path)
     recorder.node("exam_base", "evaluate", {}, type="scores", metrics={"pass@1": Metric(None, reason="no problem")})

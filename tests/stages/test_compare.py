@@ -98,6 +98,16 @@ def test_members_on_both_sides_are_paired_by_their_axis(tmp_path: Path):
         run(tmp_path / "x", compare.Knobs(), before=before, after=(sat(tmp_path / "c", dict.fromkeys(ids(5), 1)),))
 
 
+def test_a_comparison_may_be_of_some_domains_only(tmp_path: Path):
+    """S-C10: `domains` leaves the items of all others out of the gain, of its interval and of its count."""
+    before = sat(tmp_path / "before", dict.fromkeys(ids(60), 1))
+    after = sat(tmp_path / "after", {id: 3 if id.startswith("a") else 0 for id in ids(60)})
+    ctx = run(tmp_path, compare.Knobs(domains=("geometry",)), before=(before,), after=(after,))
+    assert (ctx.metrics["gain"].value, ctx.metrics["gain"].n) == (-0.25, 60)
+    assert "gain/algebra" not in ctx.metrics
+    assert json.loads((ctx.out / "report.json").read_text())["members"] == [{"member": "", "domains": ["geometry"]}]
+
+
 def test_other_items_and_impossible_questions_are_errors(tmp_path: Path):
     """S-C10: a dropped row's item is a mismatch (exit 6) naming it; K over the samples and `own` alone exit 2."""
     one, two = sat(tmp_path / "1", dict.fromkeys(ids(3), 1)), sat(tmp_path / "2", dict.fromkeys(ids(3)[1:], 1))
@@ -132,6 +142,10 @@ def test_the_plan_says_which_difference_can_be_seen():
     assert "1000 items" in says
     (says,) = compare.estimate(compare.Knobs(own=True), {"before": members[:1], "after": (fused,)}).remarks
     assert "500 items" in says
+    (says,) = compare.estimate(compare.Knobs(domains=DOMAINS[:1]), {"before": (base,), "after": (fused,)}).remarks
+    assert "500 items" in says
+    (says,) = compare.estimate(compare.Knobs(domains=DOMAINS), {"before": (base,), "after": (fused,)}).remarks
+    assert "1000 items" in says
     few = foreseen_exam("few", max_problems=50)
     (says,) = compare.estimate(compare.Knobs(), {"before": (base,), "after": (few,)}).remarks
     assert "100 items" in says
@@ -162,6 +176,10 @@ def test_check_refuses_what_cannot_be_compared():
     assert compare.check(compare.Knobs(own=True), {"before": (base,), "after": members}) == ()
     (says,) = compare.check(compare.Knobs(metric="pass@k", k=9), {"before": (base,), "after": ()})
     assert says == "k = 9 is more than the 8 samples of exam_base"
+    (says,) = compare.check(compare.Knobs(own=True, domains=DOMAINS), {"before": (base,), "after": members})
+    assert "not both" in says
+    (says,) = compare.check(compare.Knobs(domains=("code", "code")), {"before": (base,), "after": (fused,)})
+    assert "twice" in says
     (says,) = compare.check(compare.Knobs(), {"before": members, "after": (fused,)})
     assert "exactly one counterpart" in says
     (says,) = compare.check(compare.Knobs(own=True), {"before": (base,), "after": (fused,)})

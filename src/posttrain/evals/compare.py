@@ -18,8 +18,8 @@ class Pair:
     """The axis value of the member after; empty where it has none."""
     before: Sequence[Item]
     after: Sequence[Item]
-    domain: str | None = None
-    """Only the items of this domain; None: all."""
+    domains: Sequence[str] = ()
+    """Only the items of these domains; empty: all."""
 
 
 def largest_k(pairs: Sequence[Pair]) -> int:
@@ -39,7 +39,7 @@ def gains(pairs: Sequence[Pair], *, k: int) -> list[Gain]:
 
 
 def _rows(pair: Pair, k: int) -> list[Gain]:
-    before, after = _of(pair.before, pair.domain), _of(pair.after, pair.domain)
+    before, after = _of(pair.before, pair.domains), _of(pair.after, pair.domains)
     _same_items(before, after, pair)
     return [
         Gain(id=key[1], domain=there.domain, member=pair.member, before=before[key].score(k), after=there.score(k))
@@ -47,25 +47,30 @@ def _rows(pair: Pair, k: int) -> list[Gain]:
     ]
 
 
-def _of(items: Sequence[Item], domain: str | None) -> dict[tuple[str, str], Item]:
-    return {(item.suite, item.id): item for item in items if domain in (None, item.domain)}
+def _of(items: Sequence[Item], domains: Sequence[str]) -> dict[tuple[str, str], Item]:
+    return {(item.suite, item.id): item for item in items if not domains or item.domain in domains}
 
 
 def _same_items(before: Mapping[tuple[str, str], Item], after: Mapping[tuple[str, str], Item], pair: Pair) -> None:
     where = "compare" + (f", member {pair.member}" if pair.member else "")
-    of_domain = f" of the domain {pair.domain}" if pair.domain else ""
-    if not before and not after:
-        raise Mismatch(f"neither side has an item{of_domain}", where=where)
+    held = {item.domain for side in (before, after) for item in side.values()}
+    lacking = [domain for domain in pair.domains if domain not in held]
+    if lacking or not held:
+        raise Mismatch(f"neither side has an item{_named(lacking)}", where=where)
     lonely = [(key, "before") for key in before if key not in after]
     lonely += [(key, "after") for key in after if key not in before]
     if lonely:
         (suite, item), side = lonely[0]
         raise Mismatch(
             f"the two exams have other items: {item} of suite {suite} stands only on the side {side}"
-            f" ({len(before)} items before, {len(after)} after{of_domain})",
+            f" ({len(before)} items before, {len(after)} after{_named(pair.domains)})",
             where=where,
             remedy="Give both exams the same data, suites and max_problems.",
         )
+
+
+def _named(domains: Sequence[str]) -> str:
+    return f" of the domain{'s' * (len(domains) > 1)} {', '.join(domains)}" if domains else ""
 
 
 def summary(rows: Sequence[Gain]) -> dict[str, Metric]:

@@ -23,20 +23,30 @@ class Expected:
 
     before: Foreseen
     after: Foreseen
-    domain: str | None = None
-    """Only the items of this domain."""
+    domains: Sequence[str] = ()
+    """Only the items of these domains; empty: all."""
 
 
 def power(pairs: Sequence[Expected], *, k: int | None) -> str:
     """One sentence: the difference that this comparison tells from none with power 80 %."""
-    counts = [item_count(pair.after, pair.domain) for pair in pairs]
-    known = [count for count in counts if count is not None]
-    n = sum(known) if any(pair.domain for pair in pairs) else max(known, default=0)
-    if len(known) < len(counts) or n == 0:
+    n = _items(pairs)
+    if n == 0:
         return "detects a difference of 2.8 · sd / √items; how many items is not known yet"
     gaps = [gap for pair in pairs for gap in differences(pair, k=k)]
     sd, source = (statistics.stdev(gaps), "measured") if len(gaps) > 1 else (SPREAD, "assumed")
     return f"detects a difference of {detectable(sd, n):.3f}: {n} items, sd {sd:.2f} {source}"
+
+
+def _items(pairs: Sequence[Expected]) -> int:
+    """How many items there are, one asked of several members counted once; 0 where this is not known yet."""
+    most: dict[str | None, int] = {}
+    for pair in pairs:
+        for domain in pair.domains or (None,):
+            count = item_count(pair.after, domain)
+            if count is None:
+                return 0
+            most[domain] = max(most.get(domain, 0), count)
+    return sum(most.values())
 
 
 def item_count(exam: Foreseen, domain: str | None) -> int | None:
@@ -72,17 +82,17 @@ def differences(pair: Expected, *, k: int | None) -> list[float]:
     """After - before of each item where both exams have been sat, else nothing; K is the largest unless given."""
     if not (pair.before.artifact and pair.after.artifact):
         return []
-    before, after = (_counts(exam, pair.domain) for exam in (pair.before, pair.after))
+    before, after = (_counts(exam, pair.domains) for exam in (pair.before, pair.after))
     most = min((n for side in (before, after) for n, _ in side.values()), default=1)
     of = min(k or most, most)
     return [pass_at_k(*after[item], of) - pass_at_k(*before[item], of) for item in after if item in before]
 
 
-def _counts(exam: Foreseen, domain: str | None) -> Counts:
+def _counts(exam: Foreseen, domains: Sequence[str]) -> Counts:
     """None of an exam that is a folder of the user's own without a report."""
     assert exam.artifact is not None
     path = exam.artifact.file("report.json")
     if not path.is_file():
         return {}
     report = json.loads(path.read_text(encoding="utf-8"))
-    return {(suite, item): (n, c) for suite, item, of, n, c in report["items"] if domain in (None, of)}
+    return {(suite, item): (n, c) for suite, item, of, n, c in report["items"] if not domains or of in domains}

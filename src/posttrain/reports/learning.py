@@ -150,7 +150,8 @@ def _comparison(view: View, node: NodeView) -> Comparison:
     verdicts = view.judged(node.id)
     names = [_side(node, role) for role in ("before", "after")]
     label = f"{names[0]} → {names[1]}" if all(names) else node.stage
-    label = f"{label}, {node.member}" if node.member else label
+    of = (node.member,) if node.member else tuple(map(str, node.knobs.get("domains") or ()))
+    label = f"{label}, {', '.join(of)}" if of else label
     return Comparison(node.id, label, _compared(node), node.metrics.get("gain"), verdicts)
 
 

@@ -35,11 +35,17 @@ class Knobs(BaseKnobs):
     """K of pass@k; none: the largest that both sides have samples for."""
     own: bool = False
     """Each member only on the items of its own domain, then pooled."""
+    domains: tuple[str, ...] = ()
+    """Only the items of these domains; empty: all."""
 
 
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
-    """A K beyond the samples, a member without counterpart, `own` without a domain."""
+    """A K beyond the samples, a member without counterpart, `own` without a domain or beside `domains`."""
     found: list[str] = []
+    if knobs.own and knobs.domains:
+        found.append("own = true asks each member about its own domain only: give it or `domains`, not both")
+    if len(set(knobs.domains)) < len(knobs.domains):
+        found.append("domains: one domain stands there twice")
     for exam in (*inputs.get("before", ()), *inputs.get("after", ())):
         samples = exam.knobs.get("samples")
         if knobs.metric == "pass@k" and knobs.k and isinstance(samples, int) and knobs.k > samples:
@@ -60,7 +66,7 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 
     befores = inputs.get("before", ())
     pairs = [
-        Expected(before, after, _domain(after, before) if knobs.own else None)
+        Expected(before, after, _asked(knobs, after, before))
         for after in inputs.get("after", ())
         for before in _counterparts(after, befores)
     ]
@@ -78,7 +84,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     k = 1 if knobs.metric == "pass@1" else knobs.k or largest_k(pairs)
     rows.write(ctx.out / "gains.jsonl", gains(pairs, k=k))
     metrics = measure(Artifact(node="", type=MAKES, path=ctx.out, digest=""), knobs)
-    members = [{"member": pair.member, "domain": pair.domain} for pair in pairs]
+    members = [{"member": pair.member, "domains": pair.domains} for pair in pairs]
     report = {"k": k, "members": members, "metrics": {name: asdict(found) for name, found in metrics.items()}}
     (ctx.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return Outcome(metrics)
@@ -110,11 +116,11 @@ def _pairs(ctx: Context[Knobs]) -> "list[Pair]":
         if len(counterparts) != 1:
             raise UsageError(_not_one(after, befores), where="compare.inputs.before")
         (before,) = counterparts
-        domain = _domain(after, before) if ctx.knobs.own else None
-        if ctx.knobs.own and domain is None:
+        domains = _asked(ctx.knobs, after, before)
+        if ctx.knobs.own and not domains:
             raise UsageError("own = true, and neither side has an axis `domain`", where="compare.own")
         member = ",".join(after.axes.values())
-        pairs.append(Pair(member=member, before=read[before.digest], after=read[after.digest], domain=domain))
+        pairs.append(Pair(member=member, before=read[before.digest], after=read[after.digest], domains=domains))
     return pairs
 
 
@@ -129,6 +135,12 @@ def _counterparts(after: Exam, befores: Sequence[Exam]) -> list[Exam]:
 def _not_one(after: Artifact | Foreseen, befores: Sequence[Artifact | Foreseen]) -> str:
     names = ", ".join(before.node for before in befores)
     return f"{after.node} must have exactly one counterpart among the exams before, by its axes ({names})"
+
+
+def _asked(knobs: Knobs, after: Exam, before: Exam) -> tuple[str, ...]:
+    """The domains whose items are compared: a member's own, or those of the knob."""
+    own = _domain(after, before) if knobs.own else None
+    return (own,) if own else knobs.domains
 
 
 def _domain(*of: Artifact | Foreseen) -> str | None:
