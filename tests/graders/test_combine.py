@@ -57,7 +57,7 @@ def test_no_wrong_answer_is_worth_a_right_one(good: str, bad: str) -> None:
 
 def test_what_is_not_decided_has_no_reward() -> None:
     def unsure(problem: object, text: str) -> Grade:
-        return Grade(correct=False, outcome="timeout", answer="x")
+        return Grade(correct=False, outcome="timeout", answer="x", decided=False)
 
     worth = Reward(unsure, TERMS[:1]).of(Question(), "text", id="a")
     assert (worth.reward, worth.outcome, worth.correct, worth.parts) == (None, "timeout", False, {"boxed_once": 0.0})

@@ -160,7 +160,7 @@ STAGE_NAMES = "Known: base, prepare, train."
         (
             "resources.cpu = 1",
             "toy.toml: stage.train.resources.cpu is not a resource.\n"
-            '  Known: device, cpus, memory, compute.  Did you mean "cpus"?',
+            '  Known: device, cpus, memory, compute, sandbox.  Did you mean "cpus"?',
         ),
     ],
 )

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-UNDECIDED = frozenset({"timeout"})
-"""Outcomes that are no verdict: the limits of the grader ended before it had one."""
-
 
 class Graded(Protocol):
     """The part of a problem that graders read."""
@@ -28,14 +25,15 @@ class Grade:
 
     correct: bool
     outcome: str
-    """right | wrong | no_answer | unparsable | timeout; a runner adds `truncated`."""
+    """right | wrong | no_answer | unparsable | timeout; for programs also those of `sandbox.verdict`, and `unsupported`
+    where no program may run; a runner adds `truncated`."""
     answer: str | None
     """The final answer as extracted from the response; None where there is none."""
+    decided: bool = True
+    """False where the grader could not find out: neither right nor wrong, counted by its outcome.
 
-    @property
-    def decided(self) -> bool:
-        """False where the grader could not find out: neither right nor wrong, counted by its outcome."""
-        return self.outcome not in UNDECIDED
+    A comparison of formulas that ran out of time is undecided; a program that ran out of its own time is wrong.
+    """
 
 
 Grader = Callable[[Graded, str], Grade]

@@ -8,7 +8,7 @@ may differ by that much) and `sequences` (a tuple is as good as a list).
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from posttrain.graders.base import Grade, Graded
@@ -32,7 +32,13 @@ def grade(problem: Graded, text: str) -> Grade:
     return grade_all([problem], [text])[0]
 
 
-def grade_all(problems: Sequence[Graded], texts: Sequence[str], *, limits: Limits | None = None) -> list[Grade]:
+def grade_all(
+    problems: Sequence[Graded],
+    texts: Sequence[str],
+    *,
+    limits: Limits | None = None,
+    pool: Callable[[], Pool] | None = None,
+) -> list[Grade]:
     """Grades in the order given, run side by side; each grade's answer is the program as it was taken from the text.
 
     Outcomes: right, no_answer, unparsable, and those of `sandbox.verdict` but `pass`. `sandbox_error` says nothing
@@ -46,8 +52,29 @@ def grade_all(problems: Sequence[Graded], texts: Sequence[str], *, limits: Limit
         for source, test, runs in zip(programs, tests, runnable, strict=True)
         if runs
     ]
-    verdicts = iter(judge(shared_pool(), submissions) if submissions else [])
+    verdicts = iter(judge((pool or shared_pool)(), submissions) if submissions else [])
     return [_grade(source, next(verdicts) if runs else None) for source, runs in zip(programs, runnable, strict=True)]
+
+
+def self_checks(problems: Sequence[Graded], *, pool: Callable[[], Pool] | None = None) -> list[bool]:
+    """Whether each problem's gold holds: its reference passes its tests; without one, its tests need only be sound."""
+    held: list[bool] = []
+    references: list[tuple[int, Graded, str]] = []
+    for at, problem in enumerate(problems):
+        try:
+            tests_of(problem.answer)
+        except Mismatch:
+            held.append(False)
+            continue
+        held.append(True)
+        if (reference := json.loads(problem.answer).get("reference")) is not None:
+            references.append((at, problem, str(reference)))
+    grades = grade_all(
+        [problem for _, problem, _ in references], [f"```\n{text}\n```" for *_, text in references], pool=pool
+    )
+    for (at, *_), grade in zip(references, grades, strict=True):
+        held[at] = grade.correct
+    return held
 
 
 def tests_of(answer: str) -> Tests:
@@ -100,7 +127,8 @@ def _grade(source: str | None, verdict: Verdict | None) -> Grade:
     if verdict is None:
         return Grade(correct=False, outcome="no_answer" if source is None else "unparsable", answer=None)
     right = verdict.outcome == "pass"
-    return Grade(correct=right, outcome="right" if right else verdict.outcome, answer=source)
+    outcome = "right" if right else verdict.outcome
+    return Grade(correct=right, outcome=outcome, answer=source, decided=outcome != "sandbox_error")
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:

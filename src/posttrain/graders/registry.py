@@ -1,13 +1,19 @@
-"""Which grader grades which type of answer."""
+"""Which grader grades which type of answer, and grading in batches."""
 
-from typing import Protocol
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from posttrain.graders import maths, options
+from posttrain.graders import code, maths, options
 from posttrain.graders.answers import box
-from posttrain.graders.base import Graded, Grader
+from posttrain.graders.base import Grade, Graded, Grader
 from posttrain.spec.errors import Mismatch
 
-_GRADERS: dict[str, Grader] = {"maths": maths.grade, "options": options.grade}
+if TYPE_CHECKING:
+    from posttrain.graders.sandbox.pool import Pool
+
+_GRADERS: dict[str, Grader] = {"maths": maths.grade, "options": options.grade, "code": code.grade}
 
 
 class GradedByType(Graded, Protocol):
@@ -30,4 +36,70 @@ def grader(answer_type: str) -> Grader:
 
 def self_check(problem: GradedByType) -> bool:
     """Whether the gold, stated as a final answer, is graded right."""
-    return bool(problem.answer.strip()) and grader(problem.answer_type)(problem, box(problem.answer)).correct
+    with Grading() as grading:
+        return grading.self_checks([problem])[0]
+
+
+class Grading:
+    """Grades many responses at once; programs run in a sandbox that is opened with the first of them.
+
+    A value to hand down: it owns the sandbox, and `close` (or `with`, or the end of the process) ends it. MissingNeed
+    with the first program where the sandbox asked for does not work here.
+    """
+
+    def __init__(self, *, sandbox: str = "L2", servers: int = 1) -> None:
+        """`sandbox`: the level that must at least work, as `resources.sandbox`; `servers`: fork servers at most."""
+        self._sandbox, self._servers = sandbox, servers
+        self._pool: Pool | None = None
+        self._close: Callable[[], object] | None = None
+        self._owner = os.getpid()
+
+    @property
+    def level(self) -> str | None:
+        """The level that programs run at; None while none was run."""
+        return self._pool.level if self._pool else None
+
+    def grade_all(self, problems: Sequence[GradedByType], texts: Sequence[str]) -> list[Grade]:
+        """A grade for each response, in the order given."""
+        coded = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
+        ran = code.grade_all([problems[at] for at in coded], [texts[at] for at in coded], pool=self._opened)
+        found = dict(zip(coded, ran, strict=True))
+        return [
+            found[at] if at in found else grader(problem.answer_type)(problem, text)
+            for at, (problem, text) in enumerate(zip(problems, texts, strict=True))
+        ]
+
+    def self_checks(self, problems: Sequence[GradedByType]) -> list[bool]:
+        """Whether each problem's gold, stated as a response, is graded right; in the order given."""
+        coded = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
+        ran = dict(zip(coded, code.self_checks([problems[at] for at in coded], pool=self._opened), strict=True))
+        return [
+            ran[at]
+            if at in ran
+            else bool(problem.answer.strip()) and grader(problem.answer_type)(problem, box(problem.answer)).correct
+            for at, problem in enumerate(problems)
+        ]
+
+    def close(self) -> None:
+        """End the sandbox; the next program opens another."""
+        if self._close is not None and self._owner == os.getpid():
+            self._close()
+        self._pool = self._close = None
+
+    def __enter__(self) -> "Grading":
+        """Itself; the sandbox ends with the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def _opened(self) -> "Pool":
+        if self._pool is None or self._owner != os.getpid():  # a process forked from the owner needs its own
+            from posttrain.graders.sandbox import level
+            from posttrain.graders.sandbox.pool import Pool
+
+            self._pool = Pool(level.find(self._sandbox), servers=self._servers)
+            self._close = weakref.finalize(self, self._pool.close)
+            self._owner = os.getpid()
+        return self._pool

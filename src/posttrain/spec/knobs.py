@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Mapping
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic import (
     PlainSerializer,
     PositiveInt,
 )
+
+from posttrain.spec.errors import UsageError
 
 
 class Closed(BaseModel):
@@ -162,6 +165,12 @@ def _as_written(size: int | None) -> str | None:
     return f"{size // factor}{unit}"
 
 
+def _sandbox(text: str) -> str:
+    if not re.fullmatch(r"none|L[123]|https?://[^\s/]\S*", text):
+        raise ValueError('must be "L3", "L2", "L1", the address of a sandbox server ("http://HOST:PORT"), or "none"')
+    return text
+
+
 class Resources(Closed):
     """Where and how fast a node runs. Recorded, never part of a fingerprint; the only place for `auto`."""
 
@@ -176,3 +185,20 @@ class Resources(Closed):
     limit, and nothing is claimed."""
     compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """The number format of matrix products; weights stay fp32."""
+    sandbox: Annotated[str, AfterValidator(_sandbox)] = "L2"
+    """What must at least keep a model's programs from harm: `L3`, `L2`, `L1` (`posttrain doctor` tells what works); the
+    address of a server that runs them elsewhere, `http://HOST:PORT`; `none`: no program is run, and of the code domain
+    expression tasks alone are graded. For `L1` the environment variable POSTTRAIN_SANDBOX_L1 must be 1 as well."""
+
+
+LOWERED = "POSTTRAIN_SANDBOX_L1"
+"""The environment variable that must be `1` for programs to be run below L2."""
+
+
+def permit(sandbox: str, environ: Mapping[str, str]) -> None:
+    """UsageError where `resources.sandbox` is below L2, and the environment does not ask for that too."""
+    if sandbox == "L1" and environ.get(LOWERED) != "1":
+        raise UsageError(
+            f'resources.sandbox = "L1" runs programs of a model with less around them than L2, and {LOWERED} is not 1',
+            remedy=f"Set {LOWERED}=1 if that is meant; `posttrain doctor` tells which levels work here.",
+        )

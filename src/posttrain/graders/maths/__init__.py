@@ -21,6 +21,9 @@ from posttrain.graders.maths.units import Quantity, quantity, unitless
 BUDGET_S = 1.5
 """Wall clock of one grade, all comparisons of its parts together."""
 
+UNDECIDED = "timeout"
+"""The outcome that is no verdict: the limits ended before there was one."""
+
 
 @dataclass(frozen=True)
 class Maths:
@@ -36,7 +39,7 @@ class Maths:
         if found is None:
             return Grade(correct=False, outcome="no_answer", answer=None)
         outcome = "unparsable" if not found else self.judge(problem.answer, found, problem.prompt)
-        return Grade(correct=outcome == "right", outcome=outcome, answer=found)
+        return Grade(correct=outcome == "right", outcome=outcome, answer=found, decided=outcome != UNDECIDED)
 
     def judge(self, gold: str, answer: str, prompt: str = "") -> str:
         """What a bare answer is beside a bare gold: right, wrong, unparsable or timeout.
@@ -97,7 +100,7 @@ class _Comparison:
             self._end = time.monotonic() + BUDGET_S
             equal = compare(gold, given, self._dear)
         if equal is None:
-            return "timeout"
+            return UNDECIDED
         return "unparsable" if self._unread and not equal else _said(equal)
 
     def _cheap(self, gold: Shape, given: Shape) -> bool | None:

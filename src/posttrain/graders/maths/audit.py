@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.algos.stats import Interval, wilson
-from posttrain.graders.base import UNDECIDED
-from posttrain.graders.maths import Maths
+from posttrain.graders.maths import UNDECIDED, Maths
 from posttrain.graders.maths.symbolic import WORKERS
 
 LAST = "fresh"
@@ -43,7 +42,7 @@ class Told:
     @property
     def undecided(self) -> bool:
         """Whether the comparison ended at a limit."""
-        return self.outcome in UNDECIDED
+        return self.outcome == UNDECIDED
 
 
 @dataclass(frozen=True)
