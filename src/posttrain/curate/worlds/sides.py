@@ -6,7 +6,7 @@ from random import Random
 from typing import Literal
 
 from posttrain.algos import overlap
-from posttrain.curate.worlds import algebra, calculus, geometry, statistics
+from posttrain.curate.worlds import algebra, calculus, code, geometry, statistics
 from posttrain.curate.worlds.template import Made, Template
 from posttrain.data.records import Problem, Solution
 from posttrain.graders.answers import box
@@ -19,7 +19,9 @@ _TEMPLATES: Mapping[str, tuple[Template, ...]] = {
     "geometry": geometry.TEMPLATES,
     "calculus": calculus.TEMPLATES,
     "statistics": statistics.TEMPLATES,
+    "code": code.TEMPLATES,
 }
+_EXPRESSIONS: Mapping[str, tuple[Template, ...]] = {**_TEMPLATES, "code": code.EXPRESSIONS}
 DOMAINS = tuple(_TEMPLATES)
 """The domains that have a built-in world."""
 
@@ -42,9 +44,12 @@ def identity(prompt: str) -> str:
     return overlap.digest(prompt)[:_ID]
 
 
-def templates(domain: str) -> tuple[str, ...]:
-    """The names of a domain's templates; UsageError where the domain has no world."""
-    return tuple(template.__name__ for template in _of(domain))
+def templates(domain: str, *, expression_only: bool = False) -> tuple[str, ...]:
+    """The names of a domain's templates; UsageError where the domain has no world.
+
+    Here and below `expression_only` leaves out code that is more than one arithmetic expression.
+    """
+    return tuple(template.__name__ for template in _of(domain, expression_only))
 
 
 def generate(domain: str, seed: int | str, *, difficulty: int = USUAL) -> Iterator[Problem]:
@@ -56,12 +61,14 @@ def generate(domain: str, seed: int | str, *, difficulty: int = USUAL) -> Iterat
             yield _problem(domain, template, made, overlap.digest(made.prompt), difficulty)
 
 
-def draw(domain: str, on: Side, n: int, seed: int | str, *, difficulty: int = USUAL) -> list[Problem]:
+def draw(
+    domain: str, on: Side, n: int, seed: int | str, *, difficulty: int = USUAL, expression_only: bool = False
+) -> list[Problem]:
     """The first n distinct problems of a domain on one side of the split, its templates in turn while they last.
 
     More problems with the same seed begin with the same ones. Mismatch where the side has fewer than n.
     """
-    found = list(islice(distinct(domain, on, seed, difficulty=difficulty), n))
+    found = list(islice(distinct(domain, on, seed, difficulty=difficulty, expression_only=expression_only), n))
     if len(found) < n:
         raise Mismatch(
             f"{n} problems are needed on the {on} side, {len(found)} are available",
@@ -71,11 +78,13 @@ def draw(domain: str, on: Side, n: int, seed: int | str, *, difficulty: int = US
     return found
 
 
-def distinct(domain: str, on: Side, seed: int | str, *, difficulty: int = USUAL) -> Iterator[Problem]:
+def distinct(
+    domain: str, on: Side, seed: int | str, *, difficulty: int = USUAL, expression_only: bool = False
+) -> Iterator[Problem]:
     """Distinct problems of one side, the templates in turn, until every template is used up."""
     rng = _stream(seed, domain, difficulty, on)
     seen: set[str] = set()
-    left = list(_of(domain))
+    left = list(_of(domain, expression_only))
     while left:
         for template in tuple(left):
             for _ in range(_PATIENCE):
@@ -107,11 +116,11 @@ def stream_train(seed: int | str, *, domains: Sequence[str] = DOMAINS, difficult
             yield _problem(domain, template, made, digest, difficulty)
 
 
-def _of(domain: str) -> tuple[Template, ...]:
+def _of(domain: str, expression_only: bool = False) -> tuple[Template, ...]:
     if domain not in _TEMPLATES:
         known = ", ".join(DOMAINS)
         raise UsageError(f"{domain!r} has no built-in world", where="domain", remedy=f"Known: {known}.")
-    return _TEMPLATES[domain]
+    return (_EXPRESSIONS if expression_only else _TEMPLATES)[domain]
 
 
 def _side(digest: str) -> Side:
@@ -125,16 +134,15 @@ def _stream(seed: int | str, *words: str | int) -> Random:
 
 
 def _problem(domain: str, template: Template, made: Made, digest: str, difficulty: int) -> Problem:
-    answer = box(made.answer)
+    steps, terse = "; ".join(made.steps), made.program or box(made.answer)
+    worked = f"# {steps}\n{terse}" if made.program else f"{steps} {terse}"
     return Problem(
         id=digest[:_ID],
         domain=domain,
         prompt=made.prompt,
         answer=made.answer,
+        answer_type="code" if made.program else "maths",
         template=template.__name__,
         difficulty=difficulty,
-        solutions=(
-            Solution(style="worked", text=f"{'; '.join(made.steps)} {answer}"),
-            Solution(style="terse", text=answer),
-        ),
+        solutions=(Solution(style="worked", text=worked), Solution(style="terse", text=terse)),
     )

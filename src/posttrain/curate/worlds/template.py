@@ -9,14 +9,16 @@ LEVELS = (1, 2, 3)
 
 
 class Made(NamedTuple):
-    """A problem as a template makes it: prompt, worked steps, answer."""
+    """A problem as a template makes it: prompt, worked steps, answer, and the program where one is asked for."""
 
     prompt: str
     """At most ten words when normalised, so that every 10-gram of it holds all its numbers."""
     steps: tuple[str, ...]
-    """Short equalities, each of them true."""
+    """Short equalities, each of them true; before a program also parts of it."""
     answer: str
-    """A whole number, or a fraction in lowest terms."""
+    """A whole number, or a fraction in lowest terms; of a program its hidden tests, as JSON."""
+    program: str = ""
+    """What solves a code problem; empty in mathematics."""
 
 
 Template = Callable[[Random, int], Made]
