@@ -10,7 +10,7 @@ from pathlib import Path
 from posttrain import stages
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("check", "plan", "run", "status", "report", "show", "kinds", "verify")
+VERBS = ("check", "plan", "run", "status", "report", "show", "kinds", "verify", "doctor")
 
 
 def printed(*words: str) -> str:

@@ -31,9 +31,11 @@ def fresh(*arguments):
     return json.loads(done.stdout.rpartition("@@")[2])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["kinds"], ["plan", "sft"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["--version"], ["kinds"], ["plan", "sft"], ["doctor"]]
+)
 def test_nothing_heavy_is_imported(arguments, tmp_path, monkeypatch):
-    """S-A12, S-E3: help, version, kinds and plan start without torch, numpy or drawing."""
+    """S-A12, S-E3: help, version, kinds, plan and doctor start without torch, numpy or drawing."""
     monkeypatch.chdir(tmp_path)
     found = fresh(*arguments)
     assert found["code"] == 0
@@ -54,7 +56,7 @@ def test_help_names_every_verb_and_the_exit_codes():
     """S-E3: the verbs of this version, each with one line."""
     said = posttrain("--help")
     assert said.code == 0
-    for verb in ("check", "plan", "run", "status", "report", "show", "kinds", "verify"):
+    for verb in ("check", "plan", "run", "status", "report", "show", "kinds", "verify", "doctor"):
         assert f"\n  {verb} " in said.out
         assert posttrain(verb, "--help").code == 0
     assert "Exit codes: 0 pass, 1 a gate refused" in said.out and "..." not in said.out.partition("Commands:")[2]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from posttrain.cli.options import AnyRun, Choices, Json, Recipe, RunFolder, with_choices
-from posttrain.cli.verbs import grading, judging, trials
+from posttrain.cli.verbs import doctor, grading, judging, trials
 
 if TYPE_CHECKING:
     from posttrain.api import Asked
@@ -226,6 +226,7 @@ def _say(told: str | dict[str, Any]) -> None:
     typer.echo(told if isinstance(told, str) else json.dumps(told, indent=1, ensure_ascii=False))
 
 
+doctor.add(app)
 grading.add(app)
 judging.add(app)
 trials.add(app)

@@ -5,12 +5,11 @@ import json
 import os
 import platform
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import posttrain
-from posttrain.engine.machine import accelerator
+from posttrain.engine.machine import accelerator, processor
 from posttrain.spec.knobs import Resources
 
 
@@ -22,7 +21,7 @@ def environment(resources: Resources) -> dict[str, Any]:
         "torch": importlib.metadata.version("torch"),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": resources.cpus,
         "device": _device(resources.device),
@@ -36,16 +35,6 @@ def _device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@cache
-def _processor() -> str:
-    """The processor's name; empty where the system does not tell it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
 def conditions(resources: Resources) -> dict[str, str | int]:
     """What the bits of unfinished work depend on beside its facts; the same in every process of one machine."""
     return {
@@ -54,7 +43,7 @@ def conditions(resources: Resources) -> dict[str, str | int]:
         "compute": resources.compute,
         "torch": importlib.metadata.version("torch"),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
     }
 
 

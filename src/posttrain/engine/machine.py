@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import os
+import platform
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -55,10 +57,37 @@ def accelerator(device: str, environ: Mapping[str, str] | None = None) -> str:
     return {"cpu": "", "cuda": "cuda:0"}.get(device, device)
 
 
+CPU_INFO = Path("/proc/cpuinfo")
+"""Where Linux describes its processors."""
+BF16 = ("avx512_bf16", "amx_bf16")
+"""Flags of a processor that multiplies in bf16 itself."""
+
+
+def processor(told: Path = CPU_INFO) -> str:
+    """The processor's name; empty where the system does not tell it."""
+    return _told_of_processor("model name", told) if told.exists() else platform.processor()
+
+
+def bf16(told: Path = CPU_INFO) -> tuple[str, ...]:
+    """The flags by which the processor says that its products in bf16 are fast; empty where there are none."""
+    flags = _told_of_processor("flags", told).split()
+    return tuple(flag for flag in BF16 if flag in flags)
+
+
+@cache
+def _told_of_processor(name: str, told: Path) -> str:
+    return next((line.partition(":")[2].strip() for line in _lines(told) if line.startswith(name)), "")
+
+
+def gpus() -> tuple[str, ...]:
+    """The device files here that stand for a GPU torch could use, whether or not its build can."""
+    return tuple(sorted(str(path) for pattern in NVIDIA for path in Path("/").glob(pattern[1:])))
+
+
 def _has_cuda(environ: Mapping[str, str]) -> bool:
     if environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1") or importlib.metadata.version("torch").endswith("+cpu"):
         return False
-    return any(next(Path("/").glob(pattern[1:]), None) for pattern in NVIDIA)
+    return bool(gpus())
 
 
 def _folders(own: Path, groups: Path, controller: str) -> Iterator[Path]:
