@@ -30,9 +30,9 @@ class Fields:
     category: str | None = None
 
 
-def built_in(domain: str, seed: int, *, difficulty: int) -> Source:
-    """The built-in world of a domain."""
-    return lambda side: worlds.distinct(domain, side, seed, difficulty=difficulty)
+def built_in(domain: str, seed: int, *, difficulty: int, expression_only: bool = False) -> Source:
+    """The built-in world of a domain; `expression_only` leaves out code that must be run to be checked."""
+    return lambda side: worlds.distinct(domain, side, seed, difficulty=difficulty, expression_only=expression_only)
 
 
 def local(path: Path, fields: Fields, *, domain: str, categories: frozenset[str], seed: int, log: Log) -> Source:

@@ -114,6 +114,9 @@ class Knobs(BaseKnobs):
     """The domain; an axis of that name sets it."""
     source: AnySource = BuiltIn()
     """Where problems come from."""
+    code_tasks: Literal["all", "expression"] = "all"
+    """Of the built-in world of code: all of it, or only functions of one expression, which no program must be run for
+    (profile `nojail`). Other domains and sources have no use for it."""
     max_problems: PositiveInt | None = 500
     """Training problems; none: all that a file has."""
     n_solutions: PositiveInt = 1
@@ -238,7 +241,8 @@ def _source(knobs: Knobs, seed: int, log: "Log") -> "Source":
     assert knobs.domain is not None
     source = knobs.source
     if isinstance(source, BuiltIn):
-        return sources.built_in(knobs.domain, seed, difficulty=source.difficulty)
+        only = knobs.code_tasks == "expression"
+        return sources.built_in(knobs.domain, seed, difficulty=source.difficulty, expression_only=only)
     fields = sources.Fields(**source.fields.model_dump())
     categories = frozenset(name.casefold() for name in source.categories.get(knobs.domain, ()))
     return sources.local(source.path, fields, domain=knobs.domain, categories=categories, seed=seed, log=log)
