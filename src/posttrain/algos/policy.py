@@ -1,7 +1,8 @@
 """Group-relative policy optimisation: accuracy, MGPO weight, advantage, clipped surrogate, KL estimators.
 
 Shapes: `_P` prompts, `_G` responses of one prompt, `_N` = P·G responses, `_M` response tokens, those of one response
-after those of another: EOS belongs to a response, prompt and padding do not.
+after those of another: EOS belongs to a response, prompt and padding do not. A response is decided where its grader
+found out whether it is right.
 Formulas F6 to F14 of VibeThinker-1.5B (arXiv 2511.06221) and VibeThinker-3B (arXiv 2606.16140); natural logarithms.
 """
 
@@ -19,9 +20,12 @@ Estimator = Literal["k1", "k2", "k3"]
 """A per-token estimate of KL(policy ‖ reference) from sampled tokens; see `kl_estimate`."""
 
 
-def accuracy(r_PG: Float[Tensor, "*P G"]) -> Float[Tensor, "*P"]:
-    """p: the share of a prompt's responses with binary reward 1 (F7)."""
-    return (r_PG == 1).to(r_PG.dtype).mean(-1)
+def accuracy(r_PG: Float[Tensor, "*P G"], *, decided_PG: Bool[Tensor, "*P G"] | None = None) -> Float[Tensor, "*P"]:
+    """p: the share of a prompt's responses with binary reward 1 (F7), among the decided ones; 0 where there is none."""
+    correct_PG = (r_PG == 1).to(r_PG.dtype)
+    if decided_PG is None:
+        return correct_PG.mean(-1)
+    return (correct_PG * decided_PG).sum(-1) / decided_PG.sum(-1).clamp(min=1)
 
 
 def shrunk_accuracy(r_PG: Float[Tensor, "*P G"]) -> Float[Tensor, "*P"]:
@@ -43,18 +47,32 @@ def mgpo_weight(p: Float[Tensor, "*P"], *, sharpness: float, target: float = 0.5
     return torch.exp(-sharpness * deviation(p, target=target))
 
 
-def group_advantage(r_PG: Float[Tensor, "*P G"], *, ddof: int = 0, std: bool = True) -> Float[Tensor, "*P G"]:
+def group_advantage(
+    r_PG: Float[Tensor, "*P G"],
+    *,
+    ddof: int = 0,
+    std: bool = True,
+    decided_PG: Bool[Tensor, "*P G"] | None = None,
+) -> Float[Tensor, "*P G"]:
     """(r - mean) / std over the responses of one prompt; exactly 0 where all rewards are equal or G = 1 (F6).
 
-    No epsilon is added to the deviation. `std=False` only centres.
+    No epsilon is added to the deviation. `std=False` only centres. Where `decided_PG` is False a response has no reward:
+    the group is what it were without it, and its own advantage is exactly 0.
     """
-    centred_PG = r_PG - r_PG.mean(-1, keepdim=True)
-    flat_P1 = r_PG.amax(-1, keepdim=True) == r_PG.amin(-1, keepdim=True)
+    if decided_PG is None:
+        decided_PG = torch.ones_like(r_PG, dtype=torch.bool)
+    count_P1 = decided_PG.sum(-1, keepdim=True)
+    nothing_PG = torch.zeros_like(r_PG)
+    mean_P1 = torch.where(decided_PG, r_PG, nothing_PG).sum(-1, keepdim=True) / count_P1.clamp(min=1)
+    centred_PG = torch.where(decided_PG, r_PG - mean_P1, nothing_PG)
+    most_P1 = torch.where(decided_PG, r_PG, -torch.inf).amax(-1, keepdim=True)
+    least_P1 = torch.where(decided_PG, r_PG, torch.inf).amin(-1, keepdim=True)
+    flat_P1 = most_P1 <= least_P1
     if std:
-        freedom = max(r_PG.shape[-1] - ddof, 1)
-        spread_P1 = (centred_PG.square().sum(-1, keepdim=True) / freedom).sqrt()
+        freedom_P1 = (count_P1 - ddof).clamp(min=1)
+        spread_P1 = (centred_PG.square().sum(-1, keepdim=True) / freedom_P1).sqrt()
         centred_PG = centred_PG / torch.where(flat_P1, torch.ones_like(spread_P1), spread_P1)
-    return torch.where(flat_P1, torch.zeros_like(centred_PG), centred_PG)
+    return torch.where(flat_P1, nothing_PG, centred_PG)
 
 
 def long2short(

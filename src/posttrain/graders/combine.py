@@ -87,10 +87,9 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class Reward:
-    """A grader and the terms beside it."""
+class Terms:
+    """What is wished for beside being right, all of it together."""
 
-    grader: Grader
     terms: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,11 +101,31 @@ class Reward:
         if heavy >= 1:
             raise _unsound(f"the terms weigh {heavy:g} together, as much as being right or more")
 
+    def parts(self, problem: Graded, response: str) -> dict[str, float]:
+        """What each term measures of a response, before its weight."""
+        return {t.name: MEASURES[t.measure](problem, response, **t.arguments) for t in self.terms}
+
+    def worth(self, parts: Mapping[str, float]) -> float:
+        """What measures add to the reward."""
+        return sum(term.weight * parts[term.name] for term in self.terms)
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A grader and the terms beside it."""
+
+    grader: Grader
+    terms: tuple[Term, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Mismatch where the terms are unsound together."""
+        Terms(self.terms)
+
     def of(self, problem: Graded, response: str, *, id: str, sample: int = 0) -> Worth:
         """The worth of one response."""
-        grade = self.grader(problem, response)
-        parts = {t.name: MEASURES[t.measure](problem, response, **t.arguments) for t in self.terms}
-        shaped = float(grade.correct) + sum(term.weight * parts[term.name] for term in self.terms)
+        grade, beside = self.grader(problem, response), Terms(self.terms)
+        parts = beside.parts(problem, response)
+        shaped = float(grade.correct) + beside.worth(parts)
         return Worth(id, sample, grade.correct, grade.outcome, parts, shaped if grade.decided else None)
 
 

@@ -47,9 +47,12 @@ class Grading:
     with the first program where the sandbox asked for does not work here.
     """
 
-    def __init__(self, *, sandbox: str = "L2", servers: int = 1) -> None:
-        """`sandbox`: the level that must at least work, as `resources.sandbox`; `servers`: fork servers at most."""
-        self._sandbox, self._servers = sandbox, servers
+    def __init__(self, *, sandbox: str = "L2", servers: int = 1, maths: Grader = maths.grade) -> None:
+        """`sandbox`: the level that must at least work, as `resources.sandbox`; `servers`: fork servers at most.
+
+        `maths` grades answers of that type.
+        """
+        self._sandbox, self._servers, self._maths = sandbox, servers, maths
         self._pool: Pool | None = None
         self._close: Callable[[], object] | None = None
         self._owner = os.getpid()
@@ -65,7 +68,7 @@ class Grading:
         ran = code.grade_all([problems[at] for at in coded], [texts[at] for at in coded], pool=self._opened)
         found = dict(zip(coded, ran, strict=True))
         return [
-            found[at] if at in found else grader(problem.answer_type)(problem, text)
+            found[at] if at in found else self._grader(problem)(problem, text)
             for at, (problem, text) in enumerate(zip(problems, texts, strict=True))
         ]
 
@@ -76,9 +79,17 @@ class Grading:
         return [
             ran[at]
             if at in ran
-            else bool(problem.answer.strip()) and grader(problem.answer_type)(problem, box(problem.answer)).correct
+            else bool(problem.answer.strip()) and self._grader(problem)(problem, box(problem.answer)).correct
             for at, problem in enumerate(problems)
         ]
+
+    def ready(self, problems: Sequence[GradedByType]) -> None:
+        """Open the sandbox where a problem needs it: MissingNeed comes before the work, not in the midst of it."""
+        if any(problem.answer_type == "code" for problem in problems):
+            self._opened()
+
+    def _grader(self, problem: GradedByType) -> Grader:
+        return self._maths if problem.answer_type == "maths" else grader(problem.answer_type)
 
     def close(self) -> None:
         """End the sandbox; the next program opens another."""
