@@ -45,6 +45,7 @@ class FolderContext:
         self._inputs = dict(inputs or {})
         self.steps: list[dict[str, Any]] = []
         self.notes: list[tuple[str, str, int]] = []
+        self.found: dict[str, str] = {}
         for folder in (self.out, self.scratch, self._cache):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -73,6 +74,9 @@ class FolderContext:
 
     def note(self, kind: str, text: str, count: int = 1) -> None:
         self.notes.append((kind, text, count))
+
+    def under(self, **facts: str) -> None:
+        self.found.update(facts)
 
     def spend(self, *, tokens: int = 0, money: Decimal = Decimal(0)) -> None:
         assert tokens >= 0, tokens

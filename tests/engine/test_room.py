@@ -151,6 +151,24 @@ def test_what_was_spent_is_measured_over_all_attempts(run: Run) -> None:
     assert made.metrics["m"] == Metric(None, "the value is nan"), "unknown is not a number"
 
 
+def test_what_only_the_stage_knows_of_its_machine_is_on_record(run: Run) -> None:
+    """S-D14: the level of the sandbox stands in the manifest beside processor and versions, and decides no digest."""
+
+    def graded(level: str) -> Callable[[Any], Outcome]:
+        def grade(ctx: Any) -> Outcome:
+            ctx.under(sandbox=level)
+            return write(ctx)
+
+        return grade
+
+    first = worked(run, node("a", graded("L3")))
+    told = first.measured["environment"]
+    assert told["sandbox"] == "L3" and {"processor", "torch", "cores"} <= set(told)
+    again = worked(run, node("a", graded("L2")), again=True)
+    assert again.measured["environment"]["sandbox"] == "L2"
+    assert (again.fingerprint, again.digest) == (first.fingerprint, first.digest)
+
+
 def test_progress_is_told_a_few_times_a_second_and_at_the_end(run: Run) -> None:
     def walk(ctx: Any) -> Outcome:
         for done in range(1, 501):

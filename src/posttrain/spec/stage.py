@@ -146,6 +146,13 @@ class Context(Protocol, Generic[K]):
         """
         ...
 
+    def under(self, **facts: str) -> None:
+        """What only the stage knows of the machine it works on: `sandbox="L3"`, the level that programs ran at.
+
+        It stands in the manifest's `measured.environment`, beside processor and versions; the last word counts.
+        """
+        ...
+
     def spend(self, *, tokens: int = 0, money: Decimal = Decimal(0)) -> None:
         """Count tokens and money that are about to be used, or were used for what is not kept yet.
 

@@ -128,7 +128,7 @@ def _made(room: Room, outcome: Outcome, now: Facts, took: Mapping[str, Any], fil
             **took,
             **outcome.measured,
             "resources": node.resources.model_dump(mode="json"),
-            "environment": environment.environment(node.resources),
+            "environment": {**environment.environment(node.resources), **room.found},
         },
     )
 

@@ -46,6 +46,8 @@ class Room:
         self.resources: Resources = node.resources
         self.out, self.scratch = run.store.out(mark), run.store.work(mark)
         self.remarks: dict[tuple[str, str], int] = {}
+        self.found: dict[str, str] = {}
+        """What the stage told of its machine."""
         self.digests: dict[Stamp, str] = {}
         """Of the input files that were opened: a file that is linked need not be read again."""
         self._run, self._axes, self._opened = run, axes, dict(own)
@@ -116,6 +118,10 @@ class Room:
         if self._strict and kind == FALLBACK:
             remedy = "Mend the cause, or take `strict` out of the recipe."
             raise StageFailed(f"a fallback was taken, and the recipe is strict: {text}", remedy=remedy)
+
+    def under(self, **facts: str) -> None:
+        """What only the stage knows of its machine, for the manifest's environment."""
+        self.found.update(facts)
 
     def spend(self, *, tokens: int = 0, money: Decimal = Decimal(0)) -> None:
         """Count tokens and money; BudgetReached, with nothing counted, where that would pass a cap."""
