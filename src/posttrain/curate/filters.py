@@ -17,6 +17,15 @@ class Leak:
     """The n-grams it shares."""
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A row of a file that holds no problem that can be graded."""
+
+    where: str
+    """File and line."""
+    why: str
+
+
 @dataclass
 class Log:
     """What the filters took out, and why; the report of the artifact is made of it."""
@@ -25,6 +34,10 @@ class Log:
     """Rows of a file whose category belongs to another domain, or to none."""
     duplicates: int = 0
     """Rows of a file that equal an earlier one when normalised."""
+    unread: list[Unread] = field(default_factory=list)
+    """Rows of a file that cannot be graded: no tests, no function that they call, no Python."""
+    no_python: int = 0
+    """Solutions of a file's exercises that are no Python."""
     leaks: list[Leak] = field(default_factory=list)
     rejected: list[Problem] = field(default_factory=list)
     """Problems whose gold fails itself, and unverified solutions, each with its problem."""

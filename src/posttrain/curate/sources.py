@@ -1,12 +1,12 @@
 """Where problems come from: the built-in worlds, or a file of the user's own."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from posttrain.algos import overlap
-from posttrain.curate import worlds
+from posttrain.curate import exercises, worlds
 from posttrain.curate.filters import Log, distinct
 from posttrain.data import rows
 from posttrain.data.records import Problem, Solution
@@ -15,6 +15,9 @@ from posttrain.spec.errors import Mismatch
 
 Source = Callable[[worlds.Side], Iterator[Problem]]
 """The problems of one side of the split, distinct, in an order fixed by the seed."""
+
+Settle = Callable[[Iterable[Problem]], Iterator[Problem]]
+"""Problems with their programs tried."""
 
 FINAL = "####"
 """What stands before the final answer in files of GSM8K's format."""
@@ -55,8 +58,17 @@ def local(path: Path, fields: Fields, *, domain: str, categories: frozenset[str]
             where=str(path),
             remedy=f"A problem is a line with the fields {', '.join(wanted)}.",
         )
-    order = sorted(distinct(found, log), key=lambda problem: overlap.digest(f"{seed} {problem.id}"))
+    order = _ordered(found, seed, log)
     return lambda side: (problem for problem in order if worlds.side(problem.prompt) == side)
+
+
+def exercised(path: Path, shape: str, *, domain: str, seed: int, log: Log, settle: Settle) -> Source:
+    """The exercises of a file, or the problems of one that this program wrote; `shape` as in `exercises.read`.
+
+    `settle` finds out which of several programs of an exercise pass its tests.
+    """
+    order = _ordered(exercises.read(path, shape, domain=domain, log=log), seed, log)
+    return lambda side: settle(problem for problem in order if worlds.side(problem.prompt) == side)
 
 
 def final_answer(text: str) -> str:
@@ -64,6 +76,11 @@ def final_answer(text: str) -> str:
     if FINAL in text:
         return text.rpartition(FINAL)[2].strip()
     return (boxed(text) or text).strip()
+
+
+def _ordered(problems: Iterable[Problem], seed: int, log: Log) -> list[Problem]:
+    """Each problem once, in an order fixed by the seed."""
+    return sorted(distinct(problems, log), key=lambda problem: overlap.digest(f"{seed} {problem.id}"))
 
 
 def _problem(row: Mapping[str, str], fields: Fields, domain: str) -> Problem:

@@ -80,6 +80,12 @@ def read_fields(path: Path, fields: Collection[str]) -> Iterator[dict[str, str]]
 
     A number counts as its text. Mismatch names file, line and field where one is missing or holds anything else.
     """
+    for where, row in read_tables(path):
+        yield {name: _text(row, name, where) for name in fields}
+
+
+def read_tables(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every line of a file of anybody's rows as the table it holds, with the place it stands; Mismatch for no table."""
     for number, line in _lines(path):
         where = f"{path} line {number}"
         try:
@@ -88,7 +94,7 @@ def read_fields(path: Path, fields: Collection[str]) -> Iterator[dict[str, str]]
             raise Mismatch(f"the whole line: it is not JSON: {error}", where=where) from error
         if not isinstance(row, dict):
             raise Mismatch("the whole line: it is not a table", where=where)
-        yield {name: _text(row, name, where) for name in fields}
+        yield where, cast("dict[str, Any]", row)
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from posttrain.curate.select import Want
     from posttrain.curate.sources import Source
     from posttrain.curate.worlds import Side
+    from posttrain.graders.registry import Grading
 
 VERSION = 1
 MAKES = "data"
@@ -77,6 +79,16 @@ class Jsonl(Variant):
     """The categories of each domain; rows of any other are counted and left out."""
 
 
+class Exercises(Variant):
+    """A file of programming exercises with their tests, one a line; of the domain `code`."""
+
+    type: Literal["exercises"] = "exercises"
+    path: File
+    """The file."""
+    shape: Literal["mbpp", "humaneval", "apps", "livecodebench", "problems"]
+    """The set whose rows its rows look like; `problems`: rows as this program writes them, of any domain."""
+
+
 def _named(value: Any) -> Any:
     return {"path": value} if isinstance(value, str | Path) else value
 
@@ -102,9 +114,9 @@ class Decontam(Closed):
 
 
 if TYPE_CHECKING:
-    AnySource = BuiltIn | Jsonl
+    AnySource = BuiltIn | Jsonl | Exercises
 else:
-    AnySource = tagged(BuiltIn | Jsonl)
+    AnySource = tagged(BuiltIn | Jsonl | Exercises)
 
 
 class Knobs(BaseKnobs):
@@ -132,7 +144,7 @@ class Knobs(BaseKnobs):
 
 
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
-    """A domain that is missing or has no world, more solutions than the world has, an endless training side."""
+    """A domain that is missing, of another source or without a world, more than the world has to give."""
     from posttrain.curate import worlds
 
     source = knobs.source
@@ -141,6 +153,9 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
     if isinstance(source, Jsonl):
         unmapped = source.fields.category and knobs.domain not in source.categories
         return (f"source.categories: there is none for the domain {knobs.domain}",) if unmapped else ()
+    if isinstance(source, Exercises):
+        foreign = source.shape != "problems" and knobs.domain != "code"
+        return (f"domain = {knobs.domain}: rows in the shape {source.shape} are of the domain code",) if foreign else ()
     wrong = {
         f"domain = {knobs.domain}: no built-in world; known: {', '.join(worlds.DOMAINS)}": not inputs.get("ready")
         and knobs.domain not in worlds.DOMAINS,
@@ -163,11 +178,13 @@ def run(ctx: Context[Knobs]) -> Outcome:
     from posttrain.curate.filters import Log
     from posttrain.curate.select import select
     from posttrain.data import rows
+    from posttrain.graders.registry import Grading
 
     knobs, log = ctx.knobs, Log()
     assert knobs.domain is not None
     exams = _exams(knobs.decontam)
-    source, wants = _wanted(ctx, log)
+    grading = Grading(sandbox=ctx.resources.sandbox, servers=ctx.resources.cpus)
+    source, wants = _wanted(ctx, log, grading)
     sides = select(source, wants, exams=exams, log=log, domain=knobs.domain)
     for name, problems in {**sides, "rejects": log.rejected}.items():
         rows.write(ctx.out / f"{name}.jsonl", problems)
@@ -177,6 +194,8 @@ def run(ctx: Context[Knobs]) -> Outcome:
         "domain": knobs.domain,
         "templates": dict(sorted(Counter(p.template for p in sides["train"]).items())),
         "unmapped": log.unmapped,
+        "ungradable": [{"where": row.where.rpartition("/")[2], "why": row.why} for row in log.unread],
+        "no_python": log.no_python,
         "duplicates": log.duplicates,
         "overlap_removed": [{"id": leak.id, "shared": leak.shared} for leak in log.leaks],
         "rejected": [problem.id for problem in log.rejected],
@@ -203,6 +222,7 @@ def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
     return {
         **{f"rows/{name}": Metric(count, unit="rows") for name, count in found.counts.items()},
         "unmapped": Metric(report["unmapped"], unit="rows"),
+        "ungradable": Metric(len(report["ungradable"]), unit="rows"),
         "duplicates": Metric(report["duplicates"], unit="rows"),
         "overlap_removed": Metric(len(report["overlap_removed"]), unit="rows") if exams else Metric(None, off),
         "overlap": Metric(found.overlapping, unit="rows") if exams else Metric(None, off),
@@ -213,13 +233,13 @@ def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
     }
 
 
-def _wanted(ctx: Context[Knobs], log: "Log") -> "tuple[Source, Mapping[Side, Want]]":
+def _wanted(ctx: Context[Knobs], log: "Log", grading: "Grading") -> "tuple[Source, Mapping[Side, Want]]":
     """Where problems come from and how many a side takes; an adopted side takes all its file has."""
     from posttrain.curate import ready
     from posttrain.curate.select import Want
 
     knobs = ctx.knobs
-    source = _source(knobs, ctx.seed, log)
+    source = _source(knobs, ctx.seed, log, grading)
     wants: dict[Side, Want] = {
         "train": Want(knobs.max_problems, knobs.n_solutions),
         "probe": Want(knobs.probe_size),
@@ -235,14 +255,18 @@ def _wanted(ctx: Context[Knobs], log: "Log") -> "tuple[Source, Mapping[Side, Wan
     return source, wants
 
 
-def _source(knobs: Knobs, seed: int, log: "Log") -> "Source":
+def _source(knobs: Knobs, seed: int, log: "Log", grading: "Grading") -> "Source":
     from posttrain.curate import sources
+    from posttrain.curate.exercises.tried import settled
 
     assert knobs.domain is not None
     source = knobs.source
     if isinstance(source, BuiltIn):
         only = knobs.code_tasks == "expression"
         return sources.built_in(knobs.domain, seed, difficulty=source.difficulty, expression_only=only)
+    if isinstance(source, Exercises):
+        settle = partial(settled, grading=grading, log=log, solutions=knobs.n_solutions)
+        return sources.exercised(source.path, source.shape, domain=knobs.domain, seed=seed, log=log, settle=settle)
     fields = sources.Fields(**source.fields.model_dump())
     categories = frozenset(name.casefold() for name in source.categories.get(knobs.domain, ()))
     return sources.local(source.path, fields, domain=knobs.domain, categories=categories, seed=seed, log=log)
@@ -267,6 +291,8 @@ def _exams(decontam: Decontam) -> "Index | None":
 def _remark(ctx: Context[Knobs], log: "Log") -> None:
     for count, text in (
         (log.unmapped, "rows of another category are left out"),
+        (len(log.unread), "rows cannot be graded and are left out; report.json says why"),
+        (log.no_python, "solutions are no Python and are left out"),
         (log.duplicates, "rows equal an earlier one and are left out"),
         (len(log.leaks), "problems share words with an exam and are left out"),
         (len(log.rejected), "problems or solutions fail their grader and are left out"),

@@ -13,8 +13,8 @@ from posttrain.curate.worlds.template import Made
 
 ASSERTS = 8
 """Hidden assertions of a function."""
-RUNS = 5
-"""Hidden runs of a script."""
+RUNS = 3
+"""Hidden runs of a script: each is a run of its own in the sandbox."""
 
 
 def own(prompt: str) -> Random:

@@ -31,7 +31,7 @@ def line(rng: Random, level: int) -> Made:
 def _lines(draw: Random) -> list[list[int]]:
     """Lines of three to six numbers; in the first each of `_PARTS` is another number and none of them 0."""
     while True:
-        lines = [draw.sample(range(-30, 60), size) for size in (5, 3, 4, 6, draw.randint(3, 6))[:RUNS]]
+        lines = [draw.sample(range(-30, 60), size) for size in (5, 3, 4, 6)[:RUNS]]
         parts = [taken(lines[0]) for _, taken in _PARTS.values()]
         if 0 not in parts and len(set(parts)) == len(parts):
             return lines

@@ -1,0 +1,196 @@
+"""Exercises whose tests are data, inputs and what must come of them: rows in the shapes of APPS and LiveCodeBench."""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Sequence
+from typing import Any, cast
+
+from posttrain.curate.exercises import python
+from posttrain.curate.exercises.line import Exercise, Line, Ungradable, says, tidy
+
+STDIN = "Read stdin, print to stdout."
+HIDDEN = "its tests are all public"
+LEVELS = {"introductory": 1, "interview": 2, "competition": 3, "easy": 1, "medium": 2, "hard": 3}
+NEAR = 1e-6
+"""How far a printed fraction may be off in an exercise of APPS, whose own judge allows 1e-5."""
+EXACT = 1e-12
+"""The same in LiveCodeBench, whose own judge compares decimals: `3.0` is `3`."""
+LARGEST = 1 << 30
+"""Bytes of unpacked tests that are read."""
+
+
+def apps(line: Line) -> Exercise:
+    """A row of APPS: `question`, `solutions` and `input_output` (JSON as text), `starter_code`, `difficulty`.
+
+    `fn_name` says that the tests call a function; without it programs read stdin. Its judge (Hendrycks et al.,
+    arXiv 2105.09938) takes a tuple for a list, and what a list of one holds for the list: the latter only where
+    every expected value is such a list, and the row's own programs must then agree.
+    """
+    tests, starter = line.table("input_output"), _starter(line)
+    inputs, outputs = (cast("object", tests.get(name) or []) for name in ("inputs", "outputs"))
+    if not isinstance(inputs, list) or not isinstance(outputs, list):
+        line.wrong("input_output", "its inputs and outputs are no lists")
+    given, expected = cast("list[Any]", inputs), cast("list[Any]", outputs)
+    if not given and not expected:
+        raise Ungradable(python.NO_TESTS)
+    if len(given) != len(expected):
+        raise Ungradable("it has not as many outputs as inputs")
+    programs, dropped = _programs(line)
+    entry = tests.get("fn_name")
+    if entry:
+        answer = _calls(str(entry), given, _unwrapped(expected, programs))
+    else:
+        answer = _stdin([(_lines(a), _lines(b)) for a, b in zip(given, expected, strict=True)], NEAR)
+    if programs:
+        answer["reference"] = programs[0]
+    return Exercise(
+        question=line.text("question").strip(),
+        call=_call(str(entry or ""), starter),
+        answer=answer,
+        programs=programs,
+        difficulty=LEVELS.get(line.text("difficulty", default="").casefold(), 0),
+        dropped=dropped,
+    )
+
+
+def livecodebench(line: Line) -> Exercise:
+    """A row of LiveCodeBench: `question_content`, `starter_code`, public and private test cases, `metadata`.
+
+    Both kinds of tests decide, as in its own evaluation (Jain et al., arXiv 2403.07974), the public ones first; nothing
+    is added to what the question shows of them.
+    """
+    public, private = _cases(line, "public_test_cases"), _cases(line, "private_test_cases")
+    starter, cases = _starter(line), [*public, *private]
+    if not cases:
+        raise Ungradable(python.NO_TESTS)
+    if not private:
+        raise Ungradable(HIDDEN)
+    kinds = {case["testtype"] for case in cases}
+    if kinds == {"functional"}:
+        entry = line.table("metadata").get("func_name") or _only(python.methods(starter))
+        answer = _calls(str(entry), [_arguments(case["input"]) for case in cases], [_value(c["output"]) for c in cases])
+    elif kinds == {"stdin"}:
+        entry, answer = "", _stdin([(tidy(case["input"]), tidy(case["output"])) for case in cases], EXACT)
+    else:
+        raise Ungradable("its tests are neither all calls nor all of stdin")
+    return Exercise(
+        question=line.text("question_content").strip(),
+        call=_call(str(entry), starter),
+        answer=answer,
+        difficulty=LEVELS.get(line.text("difficulty", default="").casefold(), 0),
+    )
+
+
+def _starter(line: Line) -> str:
+    return "\n".join(text for text in line.text("starter_code", default="").split("\n") if text.strip())
+
+
+def _call(entry: str, starter: str) -> str:
+    return "\n".join([f"Write {entry}." if entry else STDIN, *([f"Begin with:\n{starter}"] if starter else [])])
+
+
+def _programs(line: Line) -> tuple[tuple[str, ...], int]:
+    """The row's own solutions that are Python, each once, and how many are none. Ungradable where none is."""
+    given = list(dict.fromkeys(text.strip() for text in line.texts("solutions", ()) if text.strip()))
+    programs = tuple(text for text in given if python.parsed(text) is not None)
+    if given and not programs:
+        raise Ungradable(python.NO_PROGRAM)
+    return programs, len(given) - len(programs)
+
+
+def _calls(entry: str, given: Sequence[Any], expected: Sequence[Any]) -> dict[str, Any]:
+    if not entry.isidentifier():
+        raise Ungradable("the function that it tests has no name")
+    if not all(isinstance(args, list) for args in given):
+        raise Ungradable("an input is no list of arguments")
+    cases = [{"args": args, "returns": value} for args, value in zip(given, expected, strict=True)]
+    return {"calls": cases, "entry": entry, "sequences": True}
+
+
+def _unwrapped(expected: list[Any], programs: Sequence[str]) -> list[Any]:
+    if not all(isinstance(value, list) and len(cast("list[Any]", value)) == 1 for value in expected):
+        return expected
+    if not programs:
+        raise Ungradable("its expected values can be read in two ways, and no program says which")
+    return [value[0] for value in expected]
+
+
+def _stdin(pairs: list[tuple[str, str]], tolerance: float) -> dict[str, Any]:
+    fractions = any("." in token for _, output in pairs for token in output.split() if _is_number(token))
+    return {"stdin": [list(pair) for pair in pairs], **({"tolerance": tolerance} if fractions else {})}
+
+
+def _is_number(token: str) -> bool:
+    return token.lstrip("+-").replace(".", "", 1).isdigit()
+
+
+def _lines(value: object) -> str:
+    """An input or output of stdin: a text, or a list of its lines."""
+    lines = cast("list[object]", value) if isinstance(value, list) else [value]
+    texts = [text for text in lines if isinstance(text, str)]
+    if len(texts) != len(lines):
+        raise Ungradable("an input or output of stdin is no text")
+    return tidy("\n".join(texts))
+
+
+def _arguments(text: str) -> list[Any]:
+    """The arguments of a call, a JSON value on each line."""
+    return [_value(part) for part in text.split("\n") if part.strip()]
+
+
+def _value(text: str) -> Any:
+    try:
+        return says(text)
+    except ValueError as error:
+        raise Ungradable("an argument or a value of its tests is no JSON") from error
+
+
+def _only(names: Sequence[str]) -> str:
+    if len(names) != 1:
+        raise Ungradable("the function that it tests has no name")
+    return names[0]
+
+
+def _cases(line: Line, name: str) -> list[dict[str, str]]:
+    """Test cases: JSON as text, or that packed by base64 and zlib, as the hub has it."""
+    value = line.fields.get(name)
+    packed = isinstance(value, str) and value.strip() and value.lstrip()[0] not in "[{"
+    cases = says(_unpacked(line, name)) if packed else line.json(name) or []
+    if not isinstance(cases, list):
+        line.wrong(name, "it holds no list of test cases")
+    for case in cast("list[Any]", cases):
+        if not isinstance(case, dict) or not all(isinstance(case.get(k), str) for k in ("input", "output", "testtype")):  # pyright: ignore[reportUnknownMemberType]
+            line.wrong(name, "a test case has no input, output and testtype as texts")
+    return cast("list[dict[str, str]]", cases)
+
+
+def _unpacked(line: Line, name: str) -> str:
+    """The JSON of packed test cases.
+
+    The hub's files hold, once unpacked, one text as Python's serialisation frames it. Nothing is loaded: the text is
+    cut out of its frame, and anything but a single text is refused.
+    """
+    try:
+        reader = zlib.decompressobj()
+        data = reader.decompress(base64.b64decode(line.fields[name], validate=True), LARGEST)
+        if not reader.eof:
+            line.wrong(name, "its packed test cases are cut, or over 1 GB")
+        return (data if data.lstrip()[:1] in (b"[", b"{") else _framed(data)).decode()
+    except (binascii.Error, zlib.error, ValueError) as error:
+        remedy = "it holds neither JSON nor JSON packed by base64 and zlib; write its test cases as JSON"
+        line.wrong(name, f"{remedy} ({error})")
+
+
+def _framed(data: bytes) -> bytes:
+    """The bytes of a text in a frame of Python's serialisation that holds nothing else; ValueError for any other."""
+    at = 2 if data[:1] == b"\x80" else 0
+    at += 9 if data[at : at + 1] == b"\x95" else 0
+    width = {b"\x8c": 1, b"X": 4, b"\x8d": 8}.get(data[at : at + 1])
+    if width is None:
+        raise ValueError("what is packed is no text")
+    start = at + 1 + width
+    end = start + int.from_bytes(data[at + 1 : start], "little")
+    if end > len(data) or data[end:] not in (b".", b"\x94.", b"q\x00."):
+        raise ValueError("what is packed is more than a text")
+    return data[start:end]
