@@ -65,7 +65,7 @@ class Grading:
     def grade_all(self, problems: Sequence[GradedByType], texts: Sequence[str]) -> list[Grade]:
         """A grade for each response, in the order given."""
         coded = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
-        ran = code.grade_all([problems[at] for at in coded], [texts[at] for at in coded], pool=self._opened)
+        ran = code.grade_all([problems[at] for at in coded], [texts[at] for at in coded], opens=self._opens)
         found = dict(zip(coded, ran, strict=True))
         return [
             found[at] if at in found else self._grader(problem)(problem, text)
@@ -75,7 +75,8 @@ class Grading:
     def self_checks(self, problems: Sequence[GradedByType]) -> list[bool]:
         """Whether each problem's gold, stated as a response, is graded right; in the order given."""
         coded = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
-        ran = dict(zip(coded, code.self_checks([problems[at] for at in coded], pool=self._opened), strict=True))
+        held = code.self_checks([problems[at] for at in coded], opens=self._opens)
+        ran = dict(zip(coded, held, strict=True))
         return [
             ran[at]
             if at in ran
@@ -85,8 +86,11 @@ class Grading:
 
     def ready(self, problems: Sequence[GradedByType]) -> None:
         """Open the sandbox where a problem needs it: MissingNeed comes before the work, not in the midst of it."""
-        if any(problem.answer_type == "code" for problem in problems):
-            self._opened()
+        coded = [problem for problem in problems if problem.answer_type == "code"]
+        if coded and self._opens is not None:
+            self._opens()
+        elif coded:
+            code.grade_all(coded, [""] * len(coded), opens=None)
 
     def _grader(self, problem: GradedByType) -> Grader:
         return self._maths if problem.answer_type == "maths" else grader(problem.answer_type)
@@ -104,6 +108,10 @@ class Grading:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+    @property
+    def _opens(self) -> "Callable[[], Pool] | None":
+        return None if self._sandbox == "none" else self._opened
 
     def _opened(self) -> "Pool":
         if self._pool is None or self._owner != os.getpid():  # a process forked from the owner needs its own

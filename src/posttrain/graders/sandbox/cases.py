@@ -6,6 +6,7 @@ Test code comes from a data set and is trusted; a program never reaches this mod
 import ast
 import builtins
 import math
+import warnings
 from dataclasses import dataclass
 
 from posttrain.graders.sandbox.jail import wire
@@ -61,17 +62,22 @@ class Code:
 Tests = Calls | Stdin | Code
 
 
-def split(text: str, entry: str, rule: Rule | None = None) -> Calls | Code:
+def size(tests: Tests) -> int:
+    """How many tests there are; Mismatch where there is none."""
+    count = len(tests.cases) if isinstance(tests, Calls) else len(tests.pairs) if isinstance(tests, Stdin) else 1
+    if not count or (isinstance(tests, Code) and not tests.tests.strip()):
+        raise Mismatch("a problem has no tests", remedy="A program cannot be right by nothing; drop the problem.")
+    return count
+
+
+def split(text: str, entry: str, rule: Rule | None = None, *, setup: str = "") -> Calls | Code:
     """Test code in values mode where every assertion is `call == literal`; else as it is, for the judge.
 
-    Reads plain assertions, and those in `def check(candidate)`. Mismatch where nothing is asserted, or on no Python.
+    Reads plain assertions, and those in `def check(candidate)`. `setup` is run before the tests, where the judge runs
+    them; a literal needs none. Mismatch where nothing is asserted, or on no Python.
     """
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Mismatch(
-            f"the tests of {entry!r} are no Python: {error}", remedy="Correct or drop the problem."
-        ) from error
+    tree = _parsed(text, entry)
+    _parsed(setup, entry)
     if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
         raise Mismatch(
             f"the tests of {entry!r} assert nothing", remedy="A problem without tests cannot be graded; drop it."
@@ -85,7 +91,17 @@ def split(text: str, entry: str, rule: Rule | None = None) -> Calls | Code:
     cases = [_case(node, renamed, entry, rule or Rule()) for node in asserts if not _idle(node)]
     if cases and all(cases):
         return Calls(tuple(case for case in cases if case), entry)
-    return Code(text, entry, check=bool(checks) and not _calls_check(tree))
+    return Code(f"{setup}\n{text}" if setup else text, entry, check=bool(checks) and not _calls_check(tree))
+
+
+def _parsed(text: str, entry: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # a test's odd escape is no error of ours
+            return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Mismatch(
+            f"the tests of {entry!r} are no Python: {error}", remedy="Correct or drop the problem."
+        ) from error
 
 
 def same(expected: wire.Tree, given: wire.Tree, rule: Rule) -> bool:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from posttrain.graders.sandbox.cases import Calls, Case, Code, Stdin, Tests, same, same_output
+from posttrain.graders.sandbox.cases import Calls, Case, Stdin, Tests, same, same_output, size
 from posttrain.graders.sandbox.jail import wire
-from posttrain.graders.sandbox.pool import Job, Limits, Pool, Ran
-from posttrain.spec.errors import Mismatch
+from posttrain.graders.sandbox.pool import Job, Limits, Ran, Sandbox
 
 OUTCOMES = (
     "pass",
@@ -48,15 +47,7 @@ class Submission:
     limits: Limits = field(default_factory=Limits)
 
 
-def size(tests: Tests) -> int:
-    """How many tests there are; Mismatch where there is none."""
-    count = len(tests.cases) if isinstance(tests, Calls) else len(tests.pairs) if isinstance(tests, Stdin) else 1
-    if not count or (isinstance(tests, Code) and not tests.tests.strip()):
-        raise Mismatch("a problem has no tests", remedy="A program cannot be right by nothing; drop the problem.")
-    return count
-
-
-def judge(pool: Pool, submissions: Sequence[Submission]) -> list[Verdict]:
+def judge(pool: Sandbox, submissions: Sequence[Submission]) -> list[Verdict]:
     """Verdicts in the order given. The inputs after the first are run only for programs that pass that one."""
     for submission in submissions:
         size(submission.tests)
@@ -105,7 +96,7 @@ def _one(submission: Submission, at: int, ran: Ran) -> Verdict:
     """The verdict of one run."""
     tests, total = submission.tests, 1
     if ran.outcome != "done":
-        return Verdict(ran.outcome, 0, total)
+        return Verdict(ran.outcome, 0, total, ran.reason)
     if ran.status != 0 or not ran.lines or not isinstance(ran.lines[0], dict) or "load" not in ran.lines[0]:
         return Verdict("crashed", 0, total, f"ended with status {ran.status} before its time")
     if ran.lines[0]["load"] is not None:
