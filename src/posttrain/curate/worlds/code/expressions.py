@@ -96,11 +96,19 @@ def induce_two(rng: Random, level: int) -> Made:
         f"{here + q}{signed(-here)}={q}",
         f"{here}{signed(-p)}*{x}{signed(-q)}*{y}={start}",
     )
-    shown, draw = ((x, y), (x + 1, y), (x, y + 1)), own(prompt)
-    free = [(a, b) for a in range(-9, 20) for b in range(-9, 20) if a != b and (a, b) not in shown]
     program = f"def linear(a,b): return {formula((p, 'a'), (q, 'b'), (start, ''))}"
-    arguments = draw.sample(free, ASSERTS)
+    arguments = _pairs(own(prompt), ((x, y), (x + 1, y), (x, y + 1)))
     return function(prompt, steps, program, lambda a, b: start + q * b + p * a, arguments, entry="linear")
+
+
+def _pairs(draw: Random, shown: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+    """Pairs of two different numbers that the prompt does not show."""
+    found: list[tuple[int, int]] = []
+    while len(found) < ASSERTS:
+        pair = (draw.randint(-9, 19), draw.randint(-9, 19))
+        if pair[0] != pair[1] and pair not in (*shown, *found):
+            found.append(pair)
+    return found
 
 
 TEMPLATES: tuple[Template, ...] = (express, induce, induce_two)
