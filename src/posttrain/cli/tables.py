@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.reports import wording
 from posttrain.reports.learning import Learning, learning
-from posttrain.reports.story import facts, headline, outcome, rejudged, rests_on, said, unsettled, why
+from posttrain.reports.story import facts, headline, outcome, programs, rejudged, rests_on, said, unsettled, why
 from posttrain.reports.view import Beat, NodeView, View
 from posttrain.spec.errors import BudgetReached, Stop
 from posttrain.spec.gate import Metric, Verdict
@@ -54,8 +54,17 @@ def _ending(view: View) -> str:
     return (
         f"{wording.line(view.name)} in {view.folder}: profiles {known['Profiles']}, seed {known['Seed']}\n"
         f"{told.title}: {told.says} Started {known['Started']}, took {known['Took']}."
+        + "".join(f"\n{line}" for line in sandboxed(view))
         + (f"\nLedger: {view.unread}." if view.unread else "")
     )
+
+
+def sandboxed(view: View) -> list[str]:
+    """At which level programs of models ran, said aloud where it is less than the default: a line, or none."""
+    ran = programs(view)
+    if ran is None:
+        return []
+    return [f"Not the default sandbox: {ran.says}" if ran.lowered else ran.says]
 
 
 def _node_rows(view: View) -> Iterable[tuple[str, ...]]:
@@ -153,6 +162,7 @@ def ended(view: View, finished: "Finished", page: Path) -> str:
                 *([f"Set beside the profiles: {wording.line('; '.join(changed))}"] if changed else []),
                 f"{told.title}: {told.says} {headline(learning(view))}".strip(),
                 f"{told.gates} It took {wording.seconds(finished.wall_s)}.",
+                *sandboxed(view),
                 *([f"Go on: {finished.resume}"] if finished.failures else []),
                 *resting(finished.code, finished.verdicts),
                 f"Report: {page}",

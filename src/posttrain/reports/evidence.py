@@ -1,10 +1,11 @@
 """Rows of artifacts that a reader should see: how the probes chose, and the same problems before and after."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from posttrain.data import rows
 from posttrain.data.records import Problem, Score
@@ -72,6 +73,76 @@ class Samples:
     after: str = ""
     shown: tuple[Sample, ...] = ()
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """How the answers of one domain were graded, exam by exam."""
+
+    domain: str
+    outcomes: tuple[str, ...]
+    """Right and wrong first, then the commonest."""
+    rows: tuple[tuple[str, Mapping[str, int]], ...]
+    """Label of an exam → outcome → answers."""
+    undecided: Mapping[str, int]
+    """Label → answers that the grader could not find out about: they count in no score."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sign that programs are after the grader, and how many showed it: in all, and of those graded right."""
+
+    exam: str
+    name: str
+    programs: int
+    right: int
+
+
+def graded(view: View, table: Learning) -> tuple[tuple[Breakdown, ...], tuple[Sign, ...]]:
+    """How each whole exam was graded, domain by domain, and the signs its programs show; code first."""
+    found: dict[str, dict[str, Mapping[str, int]]] = {}
+    signs: list[Sign] = []
+    undecided: dict[str, dict[str, int]] = {}
+    for row in table.rows:
+        node = next(iter(view.members(row.exam)), None)
+        if row.own or node is None or node.folder is None:
+            continue
+        told = _report(node.folder / "report.json")
+        for domain, counted in _counts(told.get("outcomes")).items():
+            found.setdefault(domain, {})[row.label] = counted
+            metric = node.metrics.get(f"undecided/{domain}")
+            undecided.setdefault(domain, {})[row.label] = int(metric.value or 0) if metric else 0
+        for name, counted in _counts(told.get("signatures")).items():
+            signs.append(Sign(row.label, name, sum(counted.values()), counted.get("right", 0)))
+    first = sorted(found, key=lambda domain: (domain != "code", domain))
+    return tuple(_breakdown(domain, found[domain], undecided[domain]) for domain in first), tuple(signs)
+
+
+def _report(path: Path) -> Mapping[str, Any]:
+    """The facts of an exam; empty where they cannot be read: rows and metrics say so elsewhere."""
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("Mapping[str, Any]", told) if isinstance(told, dict) else {}
+
+
+def _counts(told: Any) -> dict[str, Mapping[str, int]]:
+    """Name → outcome → number, as far as a table is that."""
+    found = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    return {name: given for name, given in found.items() if _numbers(given)}
+
+
+def _numbers(given: Any) -> TypeGuard[Mapping[str, int]]:
+    return isinstance(given, dict) and all(type(number) is int for number in cast("dict[str, Any]", given).values())
+
+
+def _breakdown(domain: str, rows: Mapping[str, Mapping[str, int]], undecided: Mapping[str, int]) -> Breakdown:
+    total = Counter[str]()
+    for counted in rows.values():
+        total.update(counted)
+    order = sorted(total, key=lambda name: (name != "right", name != "wrong", -total[name], name))
+    return Breakdown(domain, tuple(order), tuple(rows.items()), undecided)
 
 
 def probes(view: View) -> tuple[ProbeView, ...]:

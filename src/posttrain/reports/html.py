@@ -8,11 +8,12 @@ from typing import Any, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from posttrain.evals.signatures import SIGNATURES
 from posttrain.reports import wording
 from posttrain.reports.charts import curves, plot
 from posttrain.reports.charts.curves import Chart
 from posttrain.reports.charts.graph import MARKS, draw
-from posttrain.reports.evidence import PER_DOMAIN, ProbeView, probes, shown_samples
+from posttrain.reports.evidence import PER_DOMAIN, ProbeView, graded, probes, shown_samples
 from posttrain.reports.learning import Learning, Row, learning, matrix
 from posttrain.reports.story import (
     VERDICT_WORDS,
@@ -21,6 +22,7 @@ from posttrain.reports.story import (
     facts,
     headline,
     outcome,
+    programs,
     rejudged,
     remarks,
     times,
@@ -39,6 +41,7 @@ def page(view: View) -> str:
     table = learning(view)
     before, after, found = shown_samples(view, table)
     tried = probes(view)
+    breakdowns, signs = graded(view, table)
     open_gates = unsettled(view.verdicts)
     context: dict[str, Any] = {
         "view": view,
@@ -48,6 +51,9 @@ def page(view: View) -> str:
         "learning": table,
         "dots": _dots(table),
         "matrix": _matrix(view),
+        "breakdowns": breakdowns,
+        "signs": [(sign, SIGNATURES.get(sign.name, "")) for sign in signs],
+        "programs": programs(view),
         "open": open_gates,
         "passed": [verdict for verdict in view.verdicts if verdict.value == "pass"],
         "not_run": [v for v in view.verdicts if v.value == "not_run" and v not in open_gates],

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 
 from posttrain.reports import wording
 from posttrain.reports.charts.curves import Chart, charts, findings
-from posttrain.reports.evidence import Answered, Sample, probes, shown_samples
+from posttrain.reports.evidence import Answered, Sample, graded, probes, shown_samples
 from posttrain.reports.learning import Learning, Row, learning
 from posttrain.reports.story import (
     evidence,
     facts,
     headline,
     outcome,
+    programs,
     rejudged,
     remarks,
     said,
@@ -31,10 +32,12 @@ def document(view: View) -> str:
     parts = [
         f"# {escape(view.name)}: {told.title.lower()}",
         escape(f"{told.says} {headline(table)}"),
+        _lowered(view),
         table_of(("", ""), [(name, escape(value)) for name, value in facts(view)]),
         "## What was learned",
         learning_table(table),
         _gains(table),
+        _graded(view, table),
         "## Gates",
         escape(told.gates),
         escape(rejudged(view)),
@@ -53,6 +56,12 @@ def document(view: View) -> str:
         _remarks(view),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _lowered(view: View) -> str:
+    """That programs ran in less than the default sandbox, or not at all; empty where they ran as they should."""
+    ran = programs(view)
+    return f"**Not the default sandbox.** {escape(ran.says)}" if ran and ran.lowered else ""
 
 
 def escape(value: str) -> str:
@@ -110,6 +119,23 @@ def _gains(table: Learning) -> str:
         for one in table.comparisons
     ]
     return table_of(("comparison", "metric", "gain [95 %]", "condition", "verdict"), rows, right=(2,))
+
+
+def _graded(view: View, table: Learning) -> str:
+    found, signs = graded(view, table)
+    parts: list[str] = []
+    for one in found:
+        head = (one.domain, *one.outcomes, "not decided")
+        rows = [
+            (label, *(wording.count(counted.get(name, 0)) for name in one.outcomes), str(one.undecided[label]))
+            for label, counted in one.rows
+        ]
+        cells = [[escape(cell) for cell in row] for row in rows]
+        parts.append(table_of([escape(name) for name in head], cells, right=range(1, len(head))))
+    if signs:
+        told = [(escape(s.exam), escape(s.name), wording.count(s.programs), wording.count(s.right)) for s in signs]
+        parts.append(table_of(("model", "sign in programs", "programs", "graded right"), told, right=(2, 3)))
+    return "\n\n".join(["### How answers were graded", *parts]) if parts else ""
 
 
 def _gates(verdicts: Sequence[Verdict]) -> str:

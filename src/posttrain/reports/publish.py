@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.reports.learning import learning
-from posttrain.reports.story import outcome
+from posttrain.reports.story import outcome, programs
 from posttrain.reports.view import View
 from posttrain.spec.errors import UsageError
 from posttrain.store.run import at, put
@@ -52,6 +52,7 @@ def plain(view: View) -> dict[str, Any]:
         "started": view.started,
         "took": view.took,
         "environment": dict(view.environment),
+        "programs": asdict(ran) if (ran := programs(view)) else None,
         "settings": [asdict(setting) for setting in view.settings],
         "nodes": [_node(view, id) for id in view.nodes],
         "verdicts": [asdict(verdict) for verdict in view.verdicts],

@@ -139,6 +139,7 @@ def facts(view: View) -> tuple[tuple[str, str], ...]:
     machine = view.environment
     named = [str(machine[key]) for key in ("processor", "platform", "device") if machine.get(key)]
     cores = [f"{machine['cores']} cores"] if machine.get("cores") else []
+    ran = programs(view)
     versions = [f"{name} {machine[name]}" for name in ("posttrain", "torch", "python") if machine.get(name)]
     return (
         ("Profiles", " + ".join(view.profiles) or "none"),
@@ -148,8 +149,33 @@ def facts(view: View) -> tuple[tuple[str, str], ...]:
         ("Nodes", ", ".join(f"{number} {state}" for state, number in states.items()) or "none"),
         ("Machine", ", ".join([*named, *cores]) or wording.UNKNOWN),
         ("Versions", ", ".join(versions) or wording.UNKNOWN),
+        *((("Programs", ran.says),) if ran else ()),
         *((("Ledger", view.unread),) if view.unread else ()),
     )
+
+
+@dataclass(frozen=True)
+class Programs:
+    """How programs of models were run in a sentence; `lowered` where a reader must know before anything else."""
+
+    says: str
+    lowered: bool
+
+
+def programs(view: View) -> Programs | None:
+    """At which levels of the sandbox programs were run; None where the run had none to grade."""
+    at = Counter(node.sandbox for node in view.nodes.values() if node.sandbox)
+    if not at:
+        return None
+    says = [_ran(level, wording.counted(at[level], "node")) for level in sorted(at)]
+    return Programs(" ".join(says), lowered=any(level in at for level in ("L1", "none")))
+
+
+def _ran(level: str, where: str) -> str:
+    if level == "none":
+        return f"No program was run in {where}: of the code domain, expression tasks alone, graded by evaluating them."
+    low = ", lower than the default requires" if level == "L1" else ""
+    return f"Programs ran at sandbox level {wording.line(level)} in {where}{low}."
 
 
 def evidence(metric: Metric | None) -> str:

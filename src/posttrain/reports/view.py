@@ -7,7 +7,7 @@ zero.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from posttrain.spec.gate import Metrics, Verdict
 from posttrain.store.artifact import Manifest, Remark
@@ -100,6 +100,12 @@ class NodeView:
             return ()
         given = self.manifest.facts.inputs
         return tuple(Source(role, i.node, i.digest, i.fingerprint) for role, made in given.items() for i in made)
+
+    @property
+    def sandbox(self) -> str:
+        """The level of the sandbox that programs ran at, `none` where none may run; empty where there were none."""
+        told = self.manifest.measured.get("environment") if self.manifest else None
+        return str(cast("Mapping[str, Any]", told).get("sandbox") or "") if isinstance(told, Mapping) else ""
 
     @property
     def size(self) -> int | None:
