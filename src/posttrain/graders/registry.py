@@ -56,15 +56,17 @@ class Grading:
         self._pool: Pool | None = None
         self._close: Callable[[], object] | None = None
         self._owner = os.getpid()
+        self._computed = False
+        """Whether answers were graded that no program may run for."""
 
     @property
     def level(self) -> str | None:
-        """The level that programs run at; None while none was run."""
-        return self._pool.level if self._pool else None
+        """The level that programs run at; `none` where answers are graded without running them; None before either."""
+        return self._pool.level if self._pool else "none" if self._computed else None
 
     def grade_all(self, problems: Sequence[GradedByType], texts: Sequence[str]) -> list[Grade]:
         """A grade for each response, in the order given."""
-        coded = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
+        coded = self._coded(problems)
         ran = code.grade_all([problems[at] for at in coded], [texts[at] for at in coded], opens=self._opens)
         found = dict(zip(coded, ran, strict=True))
         return [
@@ -74,7 +76,7 @@ class Grading:
 
     def self_checks(self, problems: Sequence[GradedByType]) -> list[bool]:
         """Whether each problem's gold, stated as a response, is graded right; in the order given."""
-        coded = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
+        coded = self._coded(problems)
         held = code.self_checks([problems[at] for at in coded], opens=self._opens)
         ran = dict(zip(coded, held, strict=True))
         return [
@@ -91,6 +93,12 @@ class Grading:
             self._opens()
         elif coded:
             code.grade_all(coded, [""] * len(coded), opens=None)
+
+    def _coded(self, problems: Sequence[GradedByType]) -> list[int]:
+        """Where the problems stand whose answers are programs."""
+        found = [at for at, problem in enumerate(problems) if problem.answer_type == "code"]
+        self._computed = self._computed or (bool(found) and self._opens is None)
+        return found
 
     def _grader(self, problem: GradedByType) -> Grader:
         return self._maths if problem.answer_type == "maths" else grader(problem.answer_type)
