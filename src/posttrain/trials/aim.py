@@ -11,10 +11,13 @@ from posttrain.store.ledger import Tail
 from posttrain.store.run import MANIFEST, Run
 from posttrain.trials import processes
 
-Moment = Literal["planning", "beginning", "work", "saving", "commit"]
+Moment = Literal["planning", "beginning", "work", "saving", "programs", "commit"]
 
-MOMENTS: Mapping[Moment, int] = {"beginning": 2, "work": 4, "saving": 3, "commit": 2}
-"""How often each is aimed at. `planning` has no node: the driver plans, the worker imports."""
+MOMENTS: Mapping[Moment, int] = {"beginning": 2, "work": 4, "saving": 3, "programs": 2, "commit": 2}
+"""How often each is aimed at. `planning` has no node: the driver plans, the worker imports.
+
+`programs`: the node has something run apart from it, in a sandbox; that is not killed, for it has to end by itself.
+"""
 
 PLANNING = 0.08
 """Share of the kills that are aimed at the driver before any node works."""
@@ -46,30 +49,38 @@ class Targets:
     """Node → the time of its own work in the calm run."""
     begins: float
     """Seconds from the start of the command to the first node's work."""
+    programs: frozenset[str] = frozenset()
+    """The nodes that worked while something ran apart from them."""
     together: int = 1
     """Kills of one kind in a row, before another kind's turn."""
     hits: dict[str, int] = field(default_factory=dict[str, int])
     """Kind → kills that landed while it worked."""
+    running: set[str] = field(default_factory=set[str])
+    """Kinds that were hit while something ran apart from them."""
 
-    def hit(self, nodes: tuple[str, ...]) -> None:
-        """Count a kill."""
+    def hit(self, nodes: tuple[str, ...], *, programs: bool) -> None:
+        """Count a kill; `programs`: something ran apart."""
         for kind in {self.kinds[node] for node in nodes}:
             self.hits[kind] = self.hits.get(kind, 0) + 1
+        self.running |= {self.kinds[node] for node in nodes if programs and node in self.programs}
 
     def next(self, done: frozenset[str], hit: Sequence[str], draw: Random) -> Aim | None:
         """The first open node of the kind that was hit least; None where such kinds have nothing left to do here.
 
-        `hit` names the nodes that this run was hit at: each time less of their work is left.
+        A kind that runs programs is first hit while it does. `hit` names the nodes that this run was hit at: each time
+        less of their work is left.
         """
         turn = {kind: self.hits.get(kind, 0) // self.together for kind in self.kinds.values()}
         least = min(turn.values())
-        node = next((node for node, kind in self.kinds.items() if node not in done and turn[kind] == least), None)
-        if node is None:
+        fit = [node for node, kind in self.kinds.items() if node not in done and turn[kind] == least]
+        if not fit:
             return None
-        (moment,) = draw.choices(list(MOMENTS), weights=list(MOMENTS.values()))
-        return Aim(
-            node, "planning" if draw.random() < PLANNING else moment, LAST * draw.random() * LESS ** hit.count(node)
-        )
+        running = [node for node in fit if node in self.programs]
+        fresh = [node for node in running if self.kinds[node] not in self.running]
+        (drawn,) = draw.choices(list(MOMENTS), weights=list(MOMENTS.values()))
+        moment: Moment = "programs" if fresh else "planning" if draw.random() < PLANNING else drawn
+        node = [*fresh, *running, *fit][0] if moment == "programs" else fit[0]
+        return Aim(node, moment, LAST * draw.random() * LESS ** hit.count(node))
 
 
 class Watch:
@@ -123,9 +134,15 @@ class Watch:
         mark = self.marks[aim.node]
         if aim.moment == "commit":
             return self._commits(mark)
+        if aim.moment == "programs":
+            return gone >= aim.share * whole and (bool(self.apart()) or gone >= 0.8 * whole)
         if aim.moment == "saving":
             return gone >= aim.share * whole and (self._saves(mark) or gone >= 0.8 * whole)
         return gone >= (0.1 if aim.moment == "beginning" else 1.0) * aim.share * whole
+
+    def apart(self) -> frozenset[int]:
+        """The sessions of what nodes run apart from themselves."""
+        return processes.apart(self._root)
 
     def keeps(self, mark: str) -> bool:
         """Whether an unfinished node left something to go on from."""

@@ -60,6 +60,8 @@ class Kill:
     """Those of them that left something to go on from."""
     made: tuple[str, ...]
     """Those whose artifact was committed already, and only not yet told of; the others start again."""
+    programs: bool = False
+    """Whether a node ran programs apart from itself, in a sandbox."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Report:
     def resumed(self) -> int:
         """Times a node went on where it was stopped."""
         return sum(len(kill.kept) for kill in self.kills)
+
+    @property
+    def amid_programs(self) -> int:
+        """Kills that landed while programs ran in a sandbox."""
+        return sum(kill.programs for kill in self.kills)
 
     @property
     def restarted(self) -> int:
@@ -114,6 +121,10 @@ class _Trial:
     """Seconds a command may take; the calm run may take any time."""
     kills: list[Kill] = field(default_factory=list[Kill])
     sessions: set[int] = field(default_factory=set[int])
+    outlived: list[str] = field(default_factory=list[str])
+    """What did not end with the node it belonged to."""
+    programs: set[str] = field(default_factory=set[str])
+    """The nodes of the calm run that worked while something ran apart from them."""
     running: "subprocess.Popen[bytes] | None" = None
 
     def start(self, run: Run, watch: Watch) -> "subprocess.Popen[bytes]":
@@ -129,16 +140,21 @@ class _Trial:
         watch.begin(process.pid, since)
         return process
 
-    def undisturbed(self, run: Run) -> tuple[int, float]:
-        """Run to the end: the exit code, and how long it took until the first node worked."""
+    def undisturbed(self, run: Run, *, spied: bool = False) -> tuple[int, float]:
+        """Run to the end: the exit code, and how long it took until the first node worked.
+
+        `spied`: note which nodes run programs.
+        """
         watch, began, begins = Watch(run), time.monotonic(), 0.0
         process = self.start(run, watch)
         while process.poll() is None:
             watch.look()
             if not begins and watch.at_work():
                 begins = time.monotonic() - began
+            if spied:
+                self.programs |= set(watch.at_work() if watch.apart() else ())
             self.check(began)
-            time.sleep(TICK if not begins else 0.02)
+            time.sleep(TICK if not begins else 0.05 if spied else 0.02)
         return process.returncode, begins
 
     def disturbed(self, run: Run, targets: Targets) -> int:
@@ -160,15 +176,19 @@ class _Trial:
         return self.undisturbed(run)[0]
 
     def strike(self, process: "subprocess.Popen[bytes]", watch: Watch, targets: Targets, moment: Moment) -> None:
-        """Kill everything, and note what it hit."""
-        self.sessions |= processes.end(process.pid, known=watch.pids)
+        """Kill everything, and note what it hit; aimed at programs, leave them to their own end."""
+        apart = watch.apart()
+        spared = apart if moment == "programs" else frozenset[int]()
+        self.sessions |= processes.end(process.pid, known=watch.pids, spared=spared) | apart
         process.wait()
         watch.look()
         hit = watch.at_work()
-        targets.hit(hit)
+        targets.hit(hit, programs=bool(apart))
+        number = len(self.kills) + 1
+        self.outlived += [f"process {pid} outlived kill {number}" for pid in processes.outlived(spared)]
         made = tuple(node for node in hit if watch.made(watch.marks[node]))
         kept = tuple(node for node in hit if node not in made and watch.keeps(watch.marks[node]))
-        self.kills.append(Kill(watch.run.folder.name, moment, hit, kept, made))
+        self.kills.append(Kill(watch.run.folder.name, moment, hit, kept, made, bool(apart)))
         self.tell(self.kills[-1], len(self.kills))
 
     def check(self, began: float) -> None:
@@ -200,9 +220,9 @@ def chaos(asked: Asked, *, tell: Callable[[Kill, int], None] = lambda kill, numb
 def _tried(trial: _Trial) -> Report:
     asked, began = trial.asked, time.monotonic()
     calm = at(asked.folder / "calm")
-    code, begins = trial.undisturbed(calm)
+    code, begins = trial.undisturbed(calm, spied=True)
     _refuse(asked, code)
-    targets = _targets(calm, begins, asked.kills)
+    targets = _targets(calm, begins, trial)
     trial.patience = PATIENCE + TIMES * (time.monotonic() - began)
     found: list[str] = []
     rounds = torn = idle = 0
@@ -218,6 +238,7 @@ def _tried(trial: _Trial) -> Report:
         if not wrong:
             shutil.rmtree(run.folder)
         found += [f"{run.folder.name}: {said}" for said in wrong]
+    found += trial.outlived
     found += [f"process {pid} still runs" for pid in processes.survivors(trial.sessions)]
     hit = Counter(node for kill in trial.kills for node in kill.at)
     kinds = {kind: targets.hits.get(kind, 0) for kind in dict.fromkeys(targets.kinds.values())}
@@ -244,7 +265,7 @@ def _refuse(asked: Asked, code: int) -> None:
     )
 
 
-def _targets(calm: Run, begins: float, kills: int) -> Targets:
+def _targets(calm: Run, begins: float, trial: _Trial) -> Targets:
     """Every node that the calm run worked, in its order."""
     kinds: dict[str, str] = {}
     seconds: dict[str, float] = {}
@@ -255,4 +276,5 @@ def _targets(calm: Run, begins: float, kills: int) -> Targets:
             seconds[record["node"]] = float(record["measured"]["wall_s"])
     if not seconds:
         raise UsageError("nothing of this recipe ran.", where=str(calm.folder), remedy="Give a recipe that does work.")
-    return Targets({node: kinds[node] for node in kinds if node in seconds}, seconds, begins, together=1 + kills // 48)
+    worked = {node: kinds[node] for node in kinds if node in seconds}
+    return Targets(worked, seconds, begins, frozenset(trial.programs), together=1 + trial.asked.kills // 48)

@@ -35,16 +35,25 @@ def family(root: int) -> dict[int, Process]:
     return found
 
 
-def end(root: int, *, known: Iterable[int] = ()) -> frozenset[int]:
+def apart(root: int) -> frozenset[int]:
+    """The sessions below a process that neither it nor a child of its own began: what runs apart from it."""
+    below = family(root).values()
+    usual = {one.session for one in below if root in (one.pid, one.parent)}
+    return frozenset(one.session for one in below) - usual
+
+
+def end(root: int, *, known: Iterable[int] = (), spared: frozenset[int] = frozenset()) -> frozenset[int]:
     """Kill a process and everything below it as if at one moment; the sessions they were in.
 
     All of them are stopped first, so that none acts on the end of another or forks meanwhile; those `known` to be
-    below it at once, before the others are looked for.
+    below it at once, before the others are looked for. What is in the `spared` sessions is left to end by itself.
     """
+    kept = set(survivors(spared)) if spared else set[int]()
     for pid in known:
-        _signal(pid, signal.SIGSTOP)
+        if pid not in kept:
+            _signal(pid, signal.SIGSTOP)
     seen: dict[int, Process] = {}
-    while fresh := {pid: one for pid, one in family(root).items() if pid not in seen}:
+    while fresh := {pid: one for pid, one in family(root).items() if pid not in seen and one.session not in spared}:
         for pid in fresh:
             _signal(pid, signal.SIGSTOP)
         seen |= fresh
@@ -54,6 +63,16 @@ def end(root: int, *, known: Iterable[int] = ()) -> frozenset[int]:
     while seen.keys() & {one.pid for one in running() if one.pid != root} and time.monotonic() < until:
         time.sleep(0.001)
     return frozenset(one.session for one in seen.values())
+
+
+def outlived(sessions: Iterable[int]) -> tuple[int, ...]:
+    """The pids of what still runs in these sessions when it has had time to end; it is killed."""
+    until = time.monotonic() + PATIENCE
+    while (left := survivors(sessions)) and time.monotonic() < until:
+        time.sleep(0.01)
+    for pid in left:
+        _signal(pid, signal.SIGKILL)
+    return left
 
 
 def survivors(sessions: Iterable[int]) -> tuple[int, ...]:

@@ -58,7 +58,8 @@ def text(report: "Report") -> str:
     landed = wording.counted(len(report.kills), "kill")
     head = (
         f"{landed} in {wording.counted(report.rounds, 'run')}, {wording.seconds(report.wall_s)}: "
-        f"nodes went on where they were stopped {report.resumed} times, started again {report.restarted} times."
+        f"nodes went on where they were stopped {report.resumed} times, started again {report.restarted} times; "
+        f"{wording.counted(report.amid_programs, 'kill')} landed while programs ran in a sandbox."
     )
     rows = [("kind", "kills while it worked"), *((kind, str(hits)) for kind, hits in report.kinds.items())]
     parts = [head, columns(rows, right=(1,))]
@@ -77,6 +78,7 @@ def plain(report: "Report") -> dict[str, Any]:
     from dataclasses import asdict
 
     told = {"resumed": report.resumed, "restarted": report.restarted, "never_hit": list(report.never_hit)}
+    told |= {"amid_programs": report.amid_programs}
     return {"code": report.code, **told, **asdict(report)}
 
 
