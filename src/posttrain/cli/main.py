@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from posttrain.cli.options import AnyRun, Choices, Json, Recipe, RunFolder, with_choices
-from posttrain.cli.verbs import doctor, grading, judging, trials
+from posttrain.cli.verbs import doctor, grading, judging, sandbox, trials
 
 if TYPE_CHECKING:
     from posttrain.api import Asked
@@ -229,4 +229,5 @@ def _say(told: str | dict[str, Any]) -> None:
 doctor.add(app)
 grading.add(app)
 judging.add(app)
+sandbox.add(app)
 trials.add(app)

@@ -228,12 +228,15 @@ def _tolerance(test: ast.expr) -> tuple[ast.expr, ast.expr, float] | None:
     return difference.left, difference.right, bound.value
 
 
+_BUILTINS = frozenset(dir(builtins))
+
+
 def _built(call: ast.expr, literal: ast.expr, renamed: str, entry: str, rule: Rule) -> Case | None:
     try:
         expected = wire.encode(ast.literal_eval(literal))
     except (ValueError, TypeError, RecursionError):
         return None
-    if not _mentions(call, {entry, renamed}) or not _names(call) <= {entry, renamed, *dir(builtins), *_bound(call)}:
+    if not _mentions(call, {entry, renamed}) or not _names(call) <= _BUILTINS | {entry, renamed, *_bound(call)}:
         return None
     if renamed:
         call = _Rename(renamed, entry).visit(call)

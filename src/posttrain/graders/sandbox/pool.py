@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
 
 from posttrain.graders.sandbox.jail import wire
 from posttrain.graders.sandbox.jail.zygote import BEGUN, ORDER, REPORT
@@ -60,9 +62,9 @@ class Ran:
     """What became of a program, as seen from outside."""
 
     outcome: str
-    """done | timeout | memory | output_limit | crashed | sandbox_error; `done`: the process ended by itself."""
-    lines: tuple[wire.Tree, ...] = ()
-    """What the harness beside the program wrote; the program can have written it."""
+    """One of ENDS; `done`: the process ended by itself."""
+    result: bytes = b""
+    """What the harness beside the program wrote, a tree a line; the program can have written it."""
     stdout: bytes = b""
     stderr: bytes = b""
     status: int = 0
@@ -73,6 +75,33 @@ class Ran:
     """Bytes resident at most."""
     tries: int = 1
     """Servers it was given to."""
+    reason: str = ""
+    """Why it is a `sandbox_error`."""
+
+    @cached_property
+    def lines(self) -> tuple[wire.Tree, ...]:
+        """The trees of `result`, up to the first line that is none."""
+        return _lines(self.result)
+
+
+ENDS = ("done", "timeout", "memory", "output_limit", "crashed", "sandbox_error")
+
+
+class Sandbox(Protocol):
+    """Whatever runs programs: a pool on this machine, or a server elsewhere."""
+
+    @property
+    def level(self) -> str:
+        """The level of its confinement."""
+        ...
+
+    def submit(self, job: Job) -> Future[Ran]:
+        """Run a program when there is room."""
+        ...
+
+    def close(self) -> None:
+        """End it; what is still under way ends as `sandbox_error`."""
+        ...
 
 
 class _Flight:
@@ -144,6 +173,11 @@ class Pool:
     def servers(self) -> Sequence[Server]:
         """The servers that are up."""
         return [server for servers in self._servers.values() for server in servers]
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing more can be run: it was closed, or its thread met a defect."""
+        return not self._thread.is_alive()
 
     def close(self) -> None:
         """End every server and every program."""
@@ -279,7 +313,7 @@ class Pool:
         """What was lost through no fault of the program runs once more."""
         flight.close()
         if flight.tries >= ATTEMPTS:
-            self._land(flight, Ran("sandbox_error", tries=flight.tries))
+            self._land(flight, Ran("sandbox_error", tries=flight.tries, reason="its servers were lost"))
         else:
             self._waiting[flight.job.tier].appendleft(flight)
 
@@ -290,7 +324,7 @@ class Pool:
                     flight.tries = ATTEMPTS
             self._replace(server, [], alive=True)
         for flight in [flight for waiting in self._waiting.values() for flight in waiting]:
-            self._land(flight, Ran("sandbox_error", tries=flight.tries))
+            self._land(flight, Ran("sandbox_error", tries=flight.tries, reason="the sandbox was closed"))
         self._select.close()
         os.close(self._wake)
 
@@ -308,7 +342,7 @@ def _result(flight: _Flight, code: int, why: int, cpu: float, memory: int) -> Ra
         outcome = "crashed" if code < 0 else "done"
     return Ran(
         outcome,
-        lines=_lines(os.pread(files["result"], sizes["result"], 0)),
+        result=os.pread(files["result"], sizes["result"], 0),
         stdout=os.pread(files["stdout"], min(sizes["stdout"], limits.output), 0),
         stderr=os.pread(files["stderr"], min(sizes["stderr"], limits.output), 0),
         status=code,
@@ -319,7 +353,6 @@ def _result(flight: _Flight, code: int, why: int, cpu: float, memory: int) -> Ra
 
 
 def _lines(data: bytes) -> tuple[wire.Tree, ...]:
-    """The trees that were written, up to the first line that is none."""
     lines: list[wire.Tree] = []
     for text in data.split(b"\n")[:-1]:
         try:

@@ -51,19 +51,20 @@ def judge(pool: Sandbox, submissions: Sequence[Submission]) -> list[Verdict]:
     """Verdicts in the order given. The inputs after the first are run only for programs that pass that one."""
     for submission in submissions:
         size(submission.tests)
-    first = [pool.submit(_jobs(submission)[0]) for submission in submissions]
+    first = [pool.submit(_job(submission, 0)) for submission in submissions]
     rest: list[list[Future[Ran]]] = []
     for submission, future in zip(submissions, first, strict=True):
-        more = _jobs(submission)[1:]
+        more = range(1, len(submission.tests.pairs) if isinstance(submission.tests, Stdin) else 1)
         passed = more and _one(submission, 0, future.result()).outcome == "pass"
-        rest.append([pool.submit(job) for job in more] if passed else [])
+        rest.append([pool.submit(_job(submission, at)) for at in more] if passed else [])
     return [
         _whole(submission, [future.result(), *(item.result() for item in more)])
         for submission, future, more in zip(submissions, first, rest, strict=True)
     ]
 
 
-def _jobs(submission: Submission) -> list[Job]:
+def _job(submission: Submission, at: int) -> Job:
+    """The run of a program, the one with that input where it reads its standard input."""
     tests, tier, limits = submission.tests, submission.tier, submission.limits
     if isinstance(tests, Calls):
         calls: list[wire.Tree] = [case.call for case in tests.cases]
@@ -73,13 +74,13 @@ def _jobs(submission: Submission) -> list[Job]:
             "calls": calls,
             "entry": tests.entry,
         }
-        return [Job(body, tier=tier, limits=limits)]
+        return Job(body, tier=tier, limits=limits)
     if isinstance(tests, Stdin):
         body = {"mode": "stdio", "source": submission.source}
-        return [Job(body, stdin=given.encode(), tier=tier, limits=limits) for given, _ in tests.pairs]
+        return Job(body, stdin=tests.pairs[at][0].encode(), tier=tier, limits=limits)
     body = {"mode": "judge", "setup": tests.setup, "tests": tests.tests, "entry": tests.entry, "check": tests.check}
     server: dict[str, wire.Tree] = {"mode": "serve", "source": submission.source, "entry": tests.entry}
-    return [Job(body, tier=tier, limits=limits, server=server)]
+    return Job(body, tier=tier, limits=limits, server=server)
 
 
 def _whole(submission: Submission, rans: list[Ran]) -> Verdict:
