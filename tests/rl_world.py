@@ -1,7 +1,7 @@
 """A small world for tests of rollouts and reinforcement learning: a random model of 30 thousand parameters."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,19 @@ def write(path: Path, **splits: Sequence[Problem]) -> Path:
     return path
 
 
-def likes_words(_: Problem, text: str) -> Grade:
-    """A reward that a random model earns half the time and learns in a few steps: say anything, and end."""
+@dataclass(frozen=True)
+class By:
+    """Grades every response of a batch by one function."""
+
+    grade: Callable[[Problem, str], Grade]
+
+    def grade_all(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Grade]:
+        return [self.grade(problem, text) for problem, text in zip(problems, texts, strict=True)]
+
+
+def _likes_words(_: Problem, text: str) -> Grade:
     return Grade(correct=bool(text), outcome="right" if text else "no_answer", answer=text or None)
+
+
+LIKES_WORDS = By(_likes_words)
+"""A reward that a random model earns half the time and learns in a few steps: say anything, and end."""

@@ -8,6 +8,7 @@ from posttrain.data import rows
 from posttrain.data.records import Problem
 from posttrain.evals.exam import Fairness, fairness, metrics, paper, unfair
 from posttrain.evals.tally import Item
+from posttrain.graders.registry import Grading
 
 
 def problem(id: str, answer: str = "7", domain: str = "algebra") -> Problem:
@@ -29,7 +30,7 @@ def test_each_problem_is_asked_once_and_max_problems_counts_by_domain(tmp_path: 
 def test_a_gold_that_fails_itself_is_unfair(tmp_path: Path):
     """S-D9: golds grade themselves right, or gate fair says which do not."""
     rows.write(tmp_path / "test.jsonl", [problem("good"), problem("empty", " "), problem("lost", "7}")])
-    facts = fairness([paper("problems", [tmp_path / "test.jsonl"], most=None)])
+    facts = fairness([paper("problems", [tmp_path / "test.jsonl"], most=None)], Grading())
     assert facts.golds == 3
     assert facts.bad_golds == ("empty", "lost")
     assert unfair(facts).value == 2

@@ -33,13 +33,13 @@ def method(**changes: Any) -> learn.Method:
     """Four prompts of two domains, four answers each, validated every four steps."""
     given = {"steps": 6, "updates": 1, "lr": 3e-3, "prompts": 4, "zero": choices.Drop(), "sharpness": 2.0} | changes
     return learn.Method(
-        drawing=collect.Drawing(given["prompts"], 4, SAMPLING, given["zero"], 3, world.likes_words),
+        drawing=collect.Drawing(given["prompts"], 4, SAMPLING, given["zero"], 3, world.LIKES_WORDS),
         weighing=weigh.Weighing(given["sharpness"], CAP, 0, True, choices.Unshaped(), choices.Zero()),
         objective=objective.Objective("token_mean", 0.2, None, 1.0, given.get("kl", choices.Copy())),
         course=Course(steps=given["steps"] * given["updates"], lr=given["lr"], shape="constant", warmup=0.0),
         updates=given["updates"],
         max_tokens=given.get("max_tokens", 512),
-        exam=validate.Exam(tuple(world.problems(6, start=100)), 2, SAMPLING, 5, world.likes_words),
+        exam=validate.Exam(tuple(world.problems(6, start=100)), 2, SAMPLING, 5, world.LIKES_WORDS),
         eval_every=4,
         select_best=given.get("best", False),
         keep_rollouts=given.get("keep", 1.0),
@@ -325,7 +325,7 @@ def test_a_step_that_teaches_nothing_moves_nothing(tmp_path):
     """S-D2: where every group is flat no weight moves, and loss and KL are unknown."""
     run = Run(tmp_path, steps=2)
     silent = deepcopy(run.method)
-    object.__setattr__(silent.drawing, "grade", never)
+    object.__setattr__(silent.drawing, "grading", world.By(never))
     run.learner.method = silent
     run.learn()
     start = world.model().model.state_dict()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import rl_world as world
 from posttrain.data import rows
 from posttrain.data.records import Score
+from posttrain.graders.registry import Grading
 from posttrain.models.sample import Sampling
 from posttrain.spec.errors import Mismatch
 from posttrain.train.rl.journal import Journal
@@ -78,7 +79,7 @@ def test_long_prompts_and_bad_golds_are_dropped_and_counted():
     problems = world.problems(40)
     problems[0] = problems[0].model_copy(update={"answer": " "})
     problems[1] = problems[1].model_copy(update={"prompt": "what " * 40})
-    found = screen(loaded, problems, max_prompt_length=40)
+    found = screen(loaded, problems, grading=Grading(), max_prompt_length=40)
     assert (found.bad_golds, found.too_long, len(found.kept)) == (1, 1, 38)
 
 
@@ -86,14 +87,14 @@ def test_too_many_bad_golds_refuse_the_data():
     """§2.7: over 5 % of golds failing their own grader is exit 6."""
     problems = [p.model_copy(update={"answer": " "}) if i < 3 else p for i, p in enumerate(world.problems(40))]
     with pytest.raises(Mismatch, match="3 of 40 golds") as refused:
-        screen(world.model(), problems, max_prompt_length=40)
+        screen(world.model(), problems, grading=Grading(), max_prompt_length=40)
     assert refused.value.code == 6
 
 
 def test_the_prefilter_keeps_what_is_solved_sometimes(tmp_path):
     """§2.7: prompts solved always or never by the start are left out; its answers are kept and not drawn again."""
     sampling = Sampling(max_new_tokens=5)
-    how = {"samples": 2, "seed": 2, "grade": world.likes_words}
+    how = {"samples": 2, "seed": 2, "grading": world.LIKES_WORDS}
     journal, problems = Journal(tmp_path), world.problems(12)
     kept = sift(world.model(), problems, sampling, journal=journal, **how)
     told = journal.get("prefilter.jsonl.gz", 0, Score)

@@ -56,8 +56,8 @@ def group_advantage(
 ) -> Float[Tensor, "*P G"]:
     """(r - mean) / std over the responses of one prompt; exactly 0 where all rewards are equal or G = 1 (F6).
 
-    No epsilon is added to the deviation. `std=False` only centres. Where `decided_PG` is False a response has no reward:
-    the group is what it were without it, and its own advantage is exactly 0.
+    No epsilon is added to the deviation. `std=False` only centres. Where `decided_PG` is False a response has no
+    reward: the group is what it were without it, and its own advantage is exactly 0.
     """
     if decided_PG is None:
         decided_PG = torch.ones_like(r_PG, dtype=torch.bool)

@@ -55,6 +55,8 @@ class Score(Row):
     suite: str = "problems"
     step: int | None = None
     """The checkpoint, in a probe."""
+    decided: bool = True
+    """False where the grader could not find out: the sample is neither right nor wrong, and counts in no score."""
 
 
 class Rollout(Row):
@@ -70,10 +72,14 @@ class Rollout(Row):
     text: str
     finish: Literal["stop", "length"]
     outcome: str
-    reward: float
+    reward: float | None
+    """None where the grader could not find out: such a sample is out of the loss and of all that its group tells."""
     p: float
+    """Share of the group's decided answers that are right, whatever else the reward is made of."""
     weight: float
     advantage: float
+    parts: dict[str, float] = {}
+    """What each term of the reward beside right or wrong measured, before its weight."""
 
 
 class RlStep(Row):
@@ -83,9 +89,9 @@ class RlStep(Row):
     loss: float | None
     kl: float | None
     """Mean k3 per trained token against the reference, nats, before the step."""
-    reward: float
-    """Mean binary reward over the responses drawn."""
-    reward_std: float
+    reward: float | None
+    """Mean binary reward over the responses drawn, but for undecided ones."""
+    reward_std: float | None
     weight_mean: float
     """Mean MGPO weight over the groups drawn."""
     p: tuple[int, ...]
@@ -115,6 +121,12 @@ class RlStep(Row):
     generated_tokens: int
     trained_tokens: int
     """Tokens read in training, prompts included, padding not; one update."""
+    undecided: int = 0
+    """Responses that the grader could not find out about, twice: masked."""
+    outcomes: dict[str, int] = {}
+    """Responses by how their grade came about: right, wrong, truncated, no_answer, timeout …"""
+    parts: dict[str, float] = {}
+    """Mean of each term of the reward over the responses that it measured."""
 
 
 class Gain(Row):
@@ -124,8 +136,9 @@ class Gain(Row):
     domain: str
     member: str
     """Which `after` artifact, where there are several; its axis value."""
-    before: float
-    after: float
+    before: float | None
+    """None where too few of its samples could be graded: the item is counted, and compared with nothing."""
+    after: float | None
 
 
 SPLITS = ("train", "probe", "val", "test", "rejects")

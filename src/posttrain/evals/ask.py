@@ -10,7 +10,7 @@ import torch
 from posttrain.data.records import AnswerType, Problem, Score
 from posttrain.models.load import Loaded, load
 from posttrain.models.sample import Sampling
-from posttrain.runners.rollout import Sampled, rollout, scores
+from posttrain.runners.rollout import Grades, Sampled, rollout, scores
 from posttrain.spec.errors import UsageError
 from posttrain.spec.knobs import Resources
 
@@ -44,12 +44,13 @@ def ask_folder(
     asking: Asking,
     *,
     resources: Resources,
+    grading: Grades,
     step: int | None = None,
     progress: Progress | None = None,
 ) -> list[Score]:
     """Load a model, ask it, and free it: when this returns, the next checkpoint has the memory to itself."""
     loaded = load(folder, device=resources.device, compute=resources.compute)
-    drawn = ask(loaded, problems, asking, step=step, progress=progress)
+    drawn = ask(loaded, problems, asking, grading=grading, step=step, progress=progress)
     del loaded
     gc.collect()
     if torch.cuda.is_available():
@@ -62,6 +63,7 @@ def ask(
     problems: Sequence[Problem],
     asking: Asking,
     *,
+    grading: Grades,
     suite: str = "problems",
     step: int | None = None,
     progress: Progress | None = None,
@@ -75,7 +77,8 @@ def ask(
     for answer_type, alike in by_type.items():
         sampling = asking.sampling(answer_type)
         told = _after(len(sampled) * asking.samples, len(problems) * asking.samples, progress)
-        sampled += rollout(loaded, alike, sampling, samples=asking.samples, seed=asking.seed, progress=told)
+        how = {"samples": asking.samples, "seed": asking.seed}
+        sampled += rollout(loaded, alike, sampling, **how, grading=grading, progress=told)
     sampled.sort(key=lambda each: order[each.problem.id])
     return list(scores(sampled, suite=suite, step=step))
 

@@ -9,6 +9,8 @@ from posttrain.evals.tally import SEED, Item, as_metric
 from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.gate import Metric
 
+NOTHING = "there is nothing to compare with"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -23,14 +25,15 @@ class Pair:
 
 
 def largest_k(pairs: Sequence[Pair]) -> int:
-    """The largest K that every problem of both sides has samples for."""
-    return min((item.n for pair in pairs for side in (pair.before, pair.after) for item in side), default=1)
+    """The largest K that every problem of both sides was asked for."""
+    return min((item.asked for pair in pairs for side in (pair.before, pair.after) for item in side), default=1)
 
 
 def gains(pairs: Sequence[Pair], *, k: int) -> list[Gain]:
     """One row per member and item: Pass@k before and after; k = 1 is the share of samples that are right.
 
-    Mismatch where the two sides hold other items; UsageError where an item has fewer than k samples.
+    An item has no score on a side that has fewer than k samples of it that could be graded. Mismatch where the two
+    sides hold other items; UsageError where an item was asked fewer than k times.
     """
     most = largest_k(pairs)
     if k > most:
@@ -42,9 +45,13 @@ def _rows(pair: Pair, k: int) -> list[Gain]:
     before, after = _of(pair.before, pair.domains), _of(pair.after, pair.domains)
     _same_items(before, after, pair)
     return [
-        Gain(id=key[1], domain=there.domain, member=pair.member, before=before[key].score(k), after=there.score(k))
+        Gain(id=key[1], domain=there.domain, member=pair.member, before=_score(before[key], k), after=_score(there, k))
         for key, there in after.items()
     ]
+
+
+def _score(item: Item, k: int) -> float | None:
+    return item.score(k) if item.n >= k else None
 
 
 def _of(items: Sequence[Item], domains: Sequence[str]) -> dict[tuple[str, str], Item]:
@@ -74,26 +81,28 @@ def _named(domains: Sequence[str]) -> str:
 
 
 def summary(rows: Sequence[Gain]) -> dict[str, Metric]:
-    """gain, before and after with 95 % intervals over items; each domain's gain as gain/DOMAIN.
+    """gain, before and after with 95 % intervals over items; each domain's gain as gain/DOMAIN; undecided.
 
-    An item asked of several members counts once, with the mean over its members.
+    An item asked of several members counts once, with the mean over its members. A row without a score on either side
+    is in none of them, so that both sides are of the same items; `undecided` counts such rows.
     """
     found = _means(rows)
+    lost = sum(row.before is None or row.after is None for row in rows)
+    found["undecided"] = Metric(lost, n=len(rows), unit="items") if rows else Metric(None, NOTHING)
     for domain in sorted({row.domain for row in rows}):
         found[f"gain/{domain}"] = _means([row for row in rows if row.domain == domain])["gain"]
     return found
 
 
 def _means(rows: Sequence[Gain]) -> dict[str, Metric]:
-    if not rows:
-        return {name: Metric(None, "there is nothing to compare with") for name in ("gain", "before", "after")}
-    members: dict[tuple[str, str], list[Gain]] = {}
+    members: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:
-        members.setdefault((row.domain, row.id), []).append(row)
-    each = [
-        (sum(row.before for row in same) / len(same), sum(row.after for row in same) / len(same))
-        for same in members.values()
-    ]
+        if row.before is not None and row.after is not None:
+            members.setdefault((row.domain, row.id), []).append((row.before, row.after))
+    if not members:
+        why = "no item has a score on both sides" if rows else NOTHING
+        return {name: Metric(None, why) for name in ("gain", "before", "after")}
+    each = [(sum(b for b, _ in same) / len(same), sum(a for _, a in same) / len(same)) for same in members.values()]
     before, after = [b for b, _ in each], [a for _, a in each]
     columns = [[a - b for b, a in each], before, after]
     intervals = bootstrap_means(columns, seed=SEED)

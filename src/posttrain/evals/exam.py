@@ -9,7 +9,7 @@ from posttrain.algos.chance import uniform_p
 from posttrain.data import rows
 from posttrain.data.records import Problem
 from posttrain.evals.tally import Item, by_domain, summary
-from posttrain.graders.registry import self_check
+from posttrain.graders.registry import Grading
 from posttrain.spec.gate import Metric
 
 CHANCE = 0.01
@@ -51,16 +51,17 @@ class Fairness:
     """Suite → how often each option is the right one; suites with options alone."""
 
 
-def fairness(papers: Sequence[Paper]) -> Fairness:
+def fairness(papers: Sequence[Paper], grading: Grading) -> Fairness:
     """Grade every gold by itself and count the right options of each suite."""
     problems = [problem for each in papers for problem in each.problems]
     keys = {
         each.suite: Counter(problem.answer.strip() for problem in each.problems if problem.answer_type == "options")
         for each in papers
     }
+    held = grading.self_checks(problems)
     return Fairness(
         golds=len(problems),
-        bad_golds=tuple(problem.id for problem in problems if not self_check(problem)),
+        bad_golds=tuple(problem.id for problem, good in zip(problems, held, strict=True) if not good),
         keys={suite: dict(sorted(counted.items())) for suite, counted in keys.items() if counted},
     )
 

@@ -89,10 +89,10 @@ def differences(pair: Expected, *, k: int | None) -> list[float]:
 
 
 def _counts(exam: Foreseen, domains: Sequence[str]) -> Counts:
-    """None of an exam that is a folder of the user's own without a report."""
+    """None of an item without a graded sample, nor of an exam that is a folder of the user's own without a report."""
     assert exam.artifact is not None
     path = exam.artifact.file("report.json")
     if not path.is_file():
         return {}
     report = json.loads(path.read_text(encoding="utf-8"))
-    return {(suite, item): (n, c) for suite, item, of, n, c in report["items"] if not domains or of in domains}
+    return {(suite, item): (n, c) for suite, item, of, n, c in report["items"] if n and (not domains or of in domains)}

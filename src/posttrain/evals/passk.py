@@ -10,6 +10,7 @@ from typing import Any, Literal
 from posttrain.algos.passk import mean_pass_at_k
 from posttrain.algos.stats import Interval, bootstrap_mean, paired_gain
 from posttrain.evals.tally import SEED, Item, as_metric, summary
+from posttrain.spec.errors import StageFailed
 from posttrain.spec.gate import Metric
 
 By = Literal["pass@k", "pass@1", "last"]
@@ -57,13 +58,32 @@ def checkpoints(model: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), folder) for match, folder in found if match)) or {0: model}
 
 
+def paired(candidates: Sequence[Candidate], k: int) -> list[Candidate]:
+    """The candidates on the problems of which each has k graded samples or more: only those are compared.
+
+    StageFailed where there is none: then nothing is known of any of them.
+    """
+    lacking = {(item.suite, item.id) for each in candidates for item in each.items if item.n < k}
+    if not lacking:
+        return list(candidates)
+    left = [Candidate(c.step, [i for i in c.items if (i.suite, i.id) not in lacking]) for c in candidates]
+    if not all(each.items for each in left):
+        raise StageFailed(
+            f"no problem has {k} samples that could be graded from every checkpoint",
+            remedy="Look at the outcomes in scores.jsonl, and at what the graders need: `posttrain doctor`.",
+        )
+    return left
+
+
 def choose(candidates: Sequence[Candidate], *, k: int, by: By = "pass@k", lead: Lead = "any") -> Choice:
     """Take the checkpoint with the best Pass@k (or pass@1, or the last), ties by pass@1, then the smaller step.
 
-    `lead = clear` takes the last unless the best leads it outside the paired 95 % interval over problems.
+    `lead = clear` takes the last unless the best leads it outside the paired 95 % interval over problems. Only problems
+    of which every checkpoint has k graded samples count.
     """
-    last = max(candidates, key=lambda each: each.step)
     of = _of(k, by)
+    candidates = paired(candidates, max(of, k))
+    last = max(candidates, key=lambda each: each.step)
     best = _ranked(candidates, of)[0]
     over_last = None if best is last else _gain(last, best, of)
     taken, why = best, f"the highest pass@{of} of {len(candidates)}"
@@ -111,6 +131,7 @@ def held_out(candidates: Sequence[Candidate], *, k: int, by: By = "pass@k", lead
     Halves are every other problem, both ways round, so each problem is scored once. What the chosen checkpoint's own
     score exceeds this by is what picking the best of several flatters it.
     """
+    candidates = paired(candidates, k)
     if min(len(each.items) for each in candidates) < 2:
         return Metric(None, "fewer than two problems cannot be halved")
     values: list[float] = []
@@ -126,9 +147,10 @@ def metrics(
     candidates: Sequence[Candidate], chosen: int, ks: Sequence[int], *, by: By, lead: Lead
 ) -> dict[str, Metric]:
     """The chosen checkpoint's metrics, its step, lead and held-out worth; every checkpoint's as NAME/step-N."""
-    (taken,) = (each for each in candidates if each.step == chosen)
-    rival = runner_up(candidates, taken, k=ks[0], by=by)
-    found = summary(taken.items, ks)
+    found = summary(next(each.items for each in candidates if each.step == chosen), ks)
+    alike = paired(candidates, ks[0])
+    (taken,) = (each for each in alike if each.step == chosen)
+    rival = runner_up(alike, taken, k=ks[0], by=by)
     found["step"] = Metric(chosen)
     found["lead"] = as_metric(_gain(rival, taken, _of(ks[0], by))) if rival else Metric(None, "the only candidate")
     found["held_out"] = held_out(candidates, k=ks[0], by=by, lead=lead)

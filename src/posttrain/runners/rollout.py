@@ -3,14 +3,22 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from posttrain.data.chat import Prompting, prompt_ids
 from posttrain.data.records import Problem, Score
 from posttrain.graders.base import Grade
-from posttrain.graders.registry import grader
 from posttrain.models.load import Loaded
 from posttrain.models.sample import Completion, Request, Sampling, generate
+
+
+class Grades(Protocol):
+    """Grades many responses at once, in the order given; `graders.registry.Grading` is one."""
+
+    def grade_all(self, problems: Sequence[Problem], texts: Sequence[str], /) -> list[Grade]:
+        """A grade for each response."""
+        ...
+
 
 TRUNCATED = Grade(correct=False, outcome="truncated", answer=None)
 """The grade of a response that ended at the cap without the end token, whatever it says."""
@@ -52,13 +60,12 @@ def rollout(
     *,
     samples: int,
     seed: int,
-    grade: Callable[[Problem, str], Grade] | None = None,
+    grading: Grades,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Sampled]:
-    """Draw and grade `samples` answers to each problem, in the order given.
+    """Draw `samples` answers to each problem, in the order given, then grade all of them as one batch.
 
     Each problem draws from the stream of `seed` and its id alone: what else is asked changes none of its answers.
-    `grade` replaces the grader of the problem's answer type.
     """
     prompting = Prompting(**loaded.prompting)
     prompts = [tuple(prompt_ids(loaded.tokenizer, p.prompt, p.answer_type, prompting)) for p in problems]
@@ -67,11 +74,30 @@ def rollout(
         for problem, ids in zip(problems, prompts, strict=True)
     ]
     drawn = generate(loaded.model, requests, sampling, stop_ids=loaded.stop_ids, progress=progress)
-    texts = iter(decode(loaded, [c for group in drawn for c in group]))
+    completions = [(problem, c) for problem, group in zip(problems, drawn, strict=True) for c in group]
+    texts = decode(loaded, [c for _, c in completions])
+    asked = [at for at, (_, c) in enumerate(completions) if c.finish != "length"]
+    told = graded(grading, [completions[at][0] for at in asked], [texts[at] for at in asked])
+    found = dict(zip(asked, told, strict=True))
+    answers = iter(
+        Answer(c.ids, c.logprobs, c.finish, texts[at], found.get(at, TRUNCATED))
+        for at, (_, c) in enumerate(completions)
+    )
     return [
-        Sampled(problem, ids, tuple(_answer(problem, c, next(texts), grade) for c in group))
+        Sampled(problem, ids, tuple(next(answers) for _ in group))
         for problem, ids, group in zip(problems, prompts, drawn, strict=True)
     ]
+
+
+def graded(grading: Grades, problems: Sequence[Problem], texts: Sequence[str]) -> list[Grade]:
+    """A grade for each response; what could not be decided is graded once more."""
+    found = grading.grade_all(problems, texts)
+    open_ = [at for at, grade in enumerate(found) if not grade.decided]
+    if open_:
+        again = grading.grade_all([problems[at] for at in open_], [texts[at] for at in open_])
+        for at, grade in zip(open_, again, strict=True):
+            found[at] = grade
+    return found
 
 
 def decode(loaded: Loaded, completions: Sequence[Completion]) -> list[str]:
@@ -90,6 +116,7 @@ def scores(groups: Iterable[Sampled], *, suite: str, step: int | None = None) ->
                 sample=number,
                 correct=answer.grade.correct,
                 outcome=answer.grade.outcome,
+                decided=answer.grade.decided,
                 answer=answer.grade.answer,
                 text=answer.text,
                 tokens=len(answer.ids),
@@ -97,10 +124,3 @@ def scores(groups: Iterable[Sampled], *, suite: str, step: int | None = None) ->
                 suite=suite,
                 step=step,
             )
-
-
-def _answer(
-    problem: Problem, completion: Completion, text: str, grade: Callable[[Problem, str], Grade] | None
-) -> Answer:
-    given = TRUNCATED if completion.finish == "length" else (grade or grader(problem.answer_type))(problem, text)
-    return Answer(completion.ids, completion.logprobs, completion.finish, text, given)

@@ -20,6 +20,7 @@ from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome,
 if TYPE_CHECKING:
     from posttrain.data.records import Problem, Score
     from posttrain.evals.exam import Paper
+    from posttrain.graders.registry import Grading
 
 VERSION = 1
 MAKES = "scores"
@@ -101,19 +102,25 @@ def run(ctx: Context[Knobs]) -> Outcome:
     After a resume nobody has measured the time of all the samples: then it is not told.
     """
     from posttrain.data import rows
-    from posttrain.evals import exam, tally
+    from posttrain.evals import breakdown, exam, tally
+    from posttrain.runners.judging import grading
 
     papers = _papers(ctx)
-    facts = exam.fairness(papers)
-    resumed, started = any(ctx.scratch.glob("*.jsonl")), time.perf_counter()
-    scored = _sit(ctx, papers)
+    with grading(ctx) as judge:
+        judge.ready([problem for paper in papers for problem in paper.problems])
+        facts = exam.fairness(papers, judge)
+        resumed, started = any(ctx.scratch.glob("*.jsonl")), time.perf_counter()
+        scored = _sit(ctx, papers, judge)
     seconds = {} if resumed else {"sampling_s": time.perf_counter() - started}
     rows.write(ctx.out / "scores.jsonl", scored)
     items = tally.items(scored)
+    programs = {p.id for paper in papers for p in paper.problems if p.answer_type == "code"}
     report = {
         "suites": {paper.suite: len(paper.problems) for paper in papers},
         "fairness": asdict(facts),
         "standard_errors": tally.standard_errors(items),
+        "outcomes": breakdown.outcomes(scored),
+        "signatures": breakdown.shown(scored, programs),
         "items": [[item.suite, item.id, item.domain, item.n, item.c] for item in items],
     }
     (ctx.out / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
@@ -150,7 +157,7 @@ def _papers(ctx: Context[Knobs]) -> "list[Paper]":
     return papers
 
 
-def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
+def _sit(ctx: Context[Knobs], papers: "list[Paper]", grading: "Grading") -> "list[Score]":
     """The rows of every suite and domain; those that an interrupted run finished are read, not drawn again."""
     from posttrain.data import rows
     from posttrain.data.records import Score
@@ -167,7 +174,7 @@ def _sit(ctx: Context[Knobs], papers: "list[Paper]") -> "list[Score]":
         kept = rows.kept(place)
         if kept is None:
             told = partial(_tell, ctx, before, total)
-            drawn = ask(loaded, problems, asking, suite=suite, progress=told)
+            drawn = ask(loaded, problems, asking, grading=grading, suite=suite, progress=told)
             ctx.spend(tokens=sum(row.tokens for row in drawn))
             rows.keep(place, drawn)
             found += drawn

@@ -19,6 +19,7 @@ from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome,
 if TYPE_CHECKING:
     from posttrain.data.records import Problem, Score
     from posttrain.evals.passk import Candidate
+    from posttrain.graders.registry import Grading
 
 VERSION = 1
 MAKES = "model"
@@ -88,6 +89,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     """Score every checkpoint, choose one, hand on its files."""
     from posttrain.data import rows
     from posttrain.evals import passk, tally
+    from posttrain.runners.judging import grading
 
     knobs, model = ctx.knobs, ctx.input("model")
     problems = _problems(ctx)
@@ -98,13 +100,15 @@ def run(ctx: Context[Knobs]) -> Outcome:
     scored: list[Score] = []
     candidates: list[Candidate] = []
     total = len(folders) * len(problems) * knobs.samples
-    for step, folder in folders.items():
-        drawn = _drawn(ctx, step, folder, problems, partial(_tell, ctx, len(scored), total))
-        scored += drawn
-        candidates.append(passk.Candidate(step, tally.items(drawn)))
-        ctx.emit(
-            step=step, **{name: found.value for name, found in tally.summary(candidates[-1].items, knobs.k).items()}
-        )
+    with grading(ctx) as judge:
+        judge.ready(problems)
+        for step, folder in folders.items():
+            told = partial(_tell, ctx, len(scored), total)
+            drawn = _drawn(ctx, (step, folder), problems, grading=judge, progress=told)
+            scored += drawn
+            candidates.append(passk.Candidate(step, tally.items(drawn)))
+            found = tally.summary(candidates[-1].items, knobs.k)
+            ctx.emit(step=step, **{name: metric.value for name, metric in found.items()})
     rows.write(ctx.out / SCORES, scored)
     choice = passk.choose(candidates, k=knobs.k[0], by=knobs.select_by, lead=knobs.lead)
     record = passk.record(candidates, choice, knobs.k, by=knobs.select_by, lead=knobs.lead)
@@ -141,18 +145,25 @@ def _problems(ctx: Context[Knobs]) -> "list[Problem]":
 
 
 def _drawn(
-    ctx: Context[Knobs], step: int, folder: Path, problems: "list[Problem]", progress: Callable[[int, int], None]
+    ctx: Context[Knobs],
+    checkpoint: tuple[int, Path],
+    problems: "list[Problem]",
+    *,
+    grading: "Grading",
+    progress: Callable[[int, int], None],
 ) -> "list[Score]":
     """The rows of one checkpoint; those that an interrupted run finished are read, not drawn again."""
     from posttrain.data import rows
     from posttrain.data.records import Score
     from posttrain.evals.ask import Asking, ask_folder
 
+    step, folder = checkpoint
     knobs, place = ctx.knobs, ctx.scratch / f"step-{step}.jsonl"
     kept = rows.kept(place)
     if kept is None:
         asking = Asking(knobs.samples, knobs.max_new_tokens, knobs.temperature, knobs.top_p, ctx.seed)
-        drawn = ask_folder(folder, problems, asking, resources=ctx.resources, step=step, progress=progress)
+        where = {"resources": ctx.resources, "grading": grading}
+        drawn = ask_folder(folder, problems, asking, **where, step=step, progress=progress)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
         rows.keep(place, drawn)
         return drawn

@@ -15,6 +15,9 @@ from posttrain.train.rl import choices
 
 if TYPE_CHECKING:
     from posttrain.data.records import Problem
+    from posttrain.graders.base import Grader
+    from posttrain.graders.combine import Terms
+    from posttrain.graders.registry import Grading
     from posttrain.models.decoder import Decoder
     from posttrain.models.load import Loaded
     from posttrain.models.size import Size
@@ -72,7 +75,13 @@ class Knobs(BaseKnobs):
     std: bool = True
     """Divide the advantage by the group's deviation."""
     shaping: choices.Shaping = choices.Unshaped()
-    """What the reward holds beside right or wrong."""
+    """What right answers exchange among themselves."""
+    reward: choices.Reward = choices.Correct()
+    """What the reward holds beside right or wrong; p and every accuracy stay on right or wrong alone."""
+    reads: Literal["boxed", "anywhere"] = "boxed"
+    """Where a mathematical answer may stand: in the last box, or also behind `####`, "the answer is", or alone."""
+    tolerance: float = Field(0.0, ge=0, lt=1)
+    """How far a number may lie from the gold, as a share of it."""
     prefilter: choices.Prefilter = choices.Off()
     """Which prompts are left out before the first step."""
     zero_variance: choices.ZeroVariance = choices.Drop()
@@ -147,8 +156,35 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
             data and missing
         ),
         "group = 1 has no group to compare with: every advantage is 0": knobs.group == 1,
+        (unsound := _unsound(knobs)): bool(unsound),
     }
     return tuple(says for says, is_so in wrong.items() if is_so)
+
+
+def _unsound(knobs: Knobs) -> str:
+    """What is wrong with the terms of the reward; empty where they are sound."""
+    try:
+        _terms(knobs)
+    except Mismatch as error:
+        return f"reward: {error.what}"
+    return ""
+
+
+def _terms(knobs: Knobs) -> "Terms":
+    from posttrain.graders.combine import Term, Terms
+
+    wishes = knobs.reward.terms if isinstance(knobs.reward, choices.Sum) else ()
+    return Terms(tuple(Term(wish.type, wish.weight, wish.arguments) for wish in wishes))
+
+
+def _maths(knobs: Knobs) -> "Grader":
+    """The grader of mathematical answers."""
+    from fractions import Fraction
+
+    from posttrain.graders.answers import ANYWHERE, BOXED
+    from posttrain.graders.maths import Maths
+
+    return Maths(ANYWHERE if knobs.reads == "anywhere" else BOXED, Fraction(str(knobs.tolerance)))
 
 
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:
@@ -181,6 +217,7 @@ def _size(models: tuple[Foreseen, ...]) -> "Size | None":
 def run(ctx: Context[Knobs]) -> Outcome:
     """Open model, problems and reference; learn; write the weights and what tells of their making."""
     from posttrain.models.load import load, save
+    from posttrain.runners.judging import grading
 
     knobs = ctx.knobs
     loaded = load(ctx.input("model").path, device=ctx.resources.device, compute=ctx.resources.compute)
@@ -191,8 +228,9 @@ def run(ctx: Context[Knobs]) -> Outcome:
             where="rl.max_seq_length",
             remedy="Shorten the window, or use a base with more positions.",
         )
-    learner = _learner(ctx, loaded)
-    chosen = learner.learn()
+    with grading(ctx, maths=_maths(knobs)) as judge:
+        learner = _learner(ctx, loaded, judge)
+        chosen = learner.learn()
     if chosen < knobs.steps:
         ctx.note("select", f"the weights are those of step {chosen}, the best validation")
     save(loaded, ctx.out)
@@ -201,7 +239,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
     return Outcome(measure(made, knobs), learner.clock.measured())
 
 
-def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
+def _learner(ctx: Context[Knobs], loaded: "Loaded", grading: "Grading") -> "Learner":
     from posttrain.train.rl.journal import Journal
     from posttrain.train.rl.learn import Hooks, Learner
     from posttrain.train.rl.prompts import Prompts
@@ -209,8 +247,8 @@ def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
 
     knobs = ctx.knobs
     journal = Journal(ctx.scratch / "journal")
-    method = _method(ctx, _problems(ctx, loaded, "val"))
-    train = _sifted(ctx, loaded, _problems(ctx, loaded, "train"), method, journal)
+    method = _method(ctx, _problems(ctx, loaded, "val", grading), grading)
+    train = _sifted(ctx, loaded, _problems(ctx, loaded, "train", grading), method, journal)
     domains = knobs.domains or tuple(sorted({p.domain for p in train}))
     prompts = Prompts(train, domains=domains, seed=ctx.seed)
     if len(prompts) < knobs.prompts:
@@ -229,17 +267,21 @@ def _learner(ctx: Context[Knobs], loaded: "Loaded") -> "Learner":
     return Learner(loaded, prompts, method, hooks, reference=_reference(ctx, loaded))
 
 
-def _problems(ctx: Context[Knobs], loaded: "Loaded", split: Literal["train", "val"]) -> "tuple[Problem, ...]":
+def _problems(
+    ctx: Context[Knobs], loaded: "Loaded", split: Literal["train", "val"], grading: "Grading"
+) -> "tuple[Problem, ...]":
     """The problems of a split, each once, without those that cannot be asked or graded; what is dropped is counted."""
     from posttrain.train.rl import prompts
 
     given, most = ctx.knobs, ctx.knobs.prompt_length
     own = given.train if split == "train" else given.val
     files = [own] if own else [source.file(f"{split}.jsonl") for source in ctx.inputs("data")]
-    found = prompts.screen(loaded, prompts.read(files, given.domains), max_prompt_length=most)
+    asked = prompts.read(files, given.domains)
+    found = prompts.screen(loaded, asked, grading=grading, max_prompt_length=most)
     for text, count in (
         (f"prompts over {most} tokens", found.too_long),
         ("golds that fail their own grader", found.bad_golds),
+        ("code problems without tests", found.untested),
     ):
         if count:
             ctx.note("dropped", f"{split}: {text}", count)
@@ -255,7 +297,8 @@ def _sifted(
     wanted = ctx.knobs.prefilter
     if not isinstance(wanted, choices.Samples):
         return problems
-    kept = sift(loaded, problems, method.drawing.sampling, samples=wanted.samples, seed=ctx.seed, journal=journal)
+    drawing, how = method.drawing, {"samples": wanted.samples, "seed": ctx.seed}
+    kept = sift(loaded, problems, drawing.sampling, **how, journal=journal, grading=drawing.grading)
     ctx.note("dropped", f"train: always or never solved in {wanted.samples} samples", len(problems) - len(kept))
     return kept
 
@@ -276,7 +319,7 @@ def _reference(ctx: Context[Knobs], loaded: "Loaded") -> "Decoder | None":
     return fixed.requires_grad_(requires_grad=False)
 
 
-def _method(ctx: Context[Knobs], val: "Sequence[Problem]") -> "Method":
+def _method(ctx: Context[Knobs], val: "Sequence[Problem]", grading: "Grading") -> "Method":
     from posttrain.models.sample import Sampling
     from posttrain.train.loop import Course
     from posttrain.train.rl import collect, learn, objective, validate, weigh
@@ -290,6 +333,7 @@ def _method(ctx: Context[Knobs], val: "Sequence[Problem]") -> "Method":
             sampling=sampling,
             zero_variance=knobs.zero_variance,
             seed=ctx.seed,
+            grading=grading,
         ),
         weighing=weigh.Weighing(
             sharpness=0.0 if knobs.loss == "grpo" else knobs.sharpness,
@@ -298,6 +342,7 @@ def _method(ctx: Context[Knobs], val: "Sequence[Problem]") -> "Method":
             std=knobs.std,
             shaping=knobs.shaping,
             overlong=knobs.overlong,
+            terms=_terms(knobs),
         ),
         objective=objective.Objective(
             form=knobs.loss,
@@ -316,7 +361,7 @@ def _method(ctx: Context[Knobs], val: "Sequence[Problem]") -> "Method":
         ),
         updates=knobs.updates_per_rollout,
         max_tokens=knobs.micro_batch_tokens,
-        exam=validate.Exam(tuple(val), knobs.eval_samples, sampling, ctx.seed) if val else None,
+        exam=validate.Exam(tuple(val), knobs.eval_samples, sampling, ctx.seed, grading) if val else None,
         eval_every=knobs.eval_every,
         select_best=knobs.select == "best_val",
         keep_rollouts=knobs.keep_rollouts,

@@ -1,8 +1,8 @@
 """The choices of reinforcement learning: the variants of the knobs of kind `rl`, as the training reads them."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from posttrain.spec.knobs import Variant, tagged
 
@@ -39,6 +39,78 @@ class Long2Short(Variant):
     type: Literal["long2short"] = "long2short"
     scale: PositiveFloat = 0.2
     """Most that an answer gains or loses."""
+
+
+class Correct(Variant):
+    """Right or wrong, and nothing else."""
+
+    type: Literal["correct"] = "correct"
+
+
+class Wish(Variant):
+    """One thing wished for beside being right, measured of the response from 0 to 1."""
+
+    weight: float
+    """What it counts in the reward, where being right counts 1; below 0 it is a penalty."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What its measure takes."""
+        return self.model_dump(exclude={"type", "weight"})
+
+
+class BoxedOnce(Wish):
+    """One box, not empty, with nothing behind it."""
+
+    type: Literal["boxed_once"] = "boxed_once"
+
+
+class Tagged(Wish):
+    """The tags once each, in this order, and nothing outside."""
+
+    type: Literal["tagged"] = "tagged"
+    tags: tuple[str, ...] = ("think", "answer")
+    """Their names."""
+
+
+class Varied(Wish):
+    """Nothing said over and over."""
+
+    type: Literal["varied"] = "varied"
+    n: PositiveInt = 4
+    """Words in a row that may not come back."""
+
+
+class Spoken(Wish):
+    """A text in one language."""
+
+    type: Literal["spoken"] = "spoken"
+    code: str = "en"
+    """Which one."""
+
+
+class Within(Wish):
+    """So many words; half as many as the least, or twice as many as the most, measure 0.5."""
+
+    type: Literal["within"] = "within"
+    least: NonNegativeInt = 0
+    """No fewer."""
+    most: PositiveInt = 1 << 30
+    """No more."""
+
+
+if TYPE_CHECKING:
+    AnyWish = BoxedOnce | Tagged | Varied | Spoken | Within
+else:
+    AnyWish = tagged(BoxedOnce | Tagged | Varied | Spoken | Within)
+
+
+class Sum(Variant):
+    """1 for a right answer, plus weight · measure of each wish; a truncated response has none of it."""
+
+    type: Literal["sum"] = "sum"
+    terms: tuple[AnyWish, ...] = Field(min_length=1)
+    """The wishes; together they weigh less than being right."""
 
 
 class Zero(Variant):
@@ -103,11 +175,13 @@ if TYPE_CHECKING:
     ZeroVariance = Keep | Drop | Resample
     Shaping = Unshaped | Long2Short
     Overlong = Zero | Mask | Soft
+    Reward = Correct | Sum
     Prefilter = Off | Samples
     Reference = NoReference | Copy
 else:
     ZeroVariance = tagged(Keep | Drop | Resample)
     Shaping = tagged(Unshaped | Long2Short)
     Overlong = tagged(Zero | Mask | Soft)
+    Reward = tagged(Correct | Sum)
     Prefilter = tagged(Off | Samples)
     Reference = tagged(NoReference | Copy)

@@ -1,6 +1,6 @@
 """One step's rollouts: which problems are asked, what was answered, what it is worth, which of it is trained."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +9,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from posttrain.algos import policy
-from posttrain.data.records import Problem, Rollout
-from posttrain.graders.base import Grade
+from posttrain.data.records import Rollout
 from posttrain.models.load import Loaded
 from posttrain.models.sample import Sampling
-from posttrain.runners.rollout import Sampled, rollout, stream
+from posttrain.runners.rollout import Grades, Sampled, rollout, stream
 from posttrain.train.rl.choices import Keep, Resample, ZeroVariance
 from posttrain.train.rl.pieces import Response
 from posttrain.train.rl.prompts import Prompts
@@ -29,8 +28,7 @@ class Drawing:
     sampling: Sampling
     zero_variance: ZeroVariance
     seed: int
-    grade: Callable[[Problem, str], Grade] | None = None
-    """Judges instead of the grader of the problem's answer type."""
+    grading: Grades
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +46,20 @@ class Batch:
     def counts(self) -> dict[str, int]:
         """Groups drawn per domain."""
         return dict(sorted(Counter(g.problem.domain for g in self.groups).items()))
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Responses by how their grade came about."""
+        return dict(sorted(Counter(a.grade.outcome for g in self.groups for a in g.samples).items()))
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Mean of each term of the reward over the responses that it measured."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for measured in (each for row in self.weighed.parts for each in row):
+            for name, value in measured.items():
+                found[name].append(value)
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     def responses(self, *, form: policy.Form, cap: int, all_used: bool) -> list[Response]:
         """What the loss reads, each response with its share.
@@ -84,10 +96,11 @@ class Batch:
                     text=answer.text,
                     finish=answer.finish,
                     outcome=answer.grade.outcome,
-                    reward=w.reward_PG[number, sample].item(),
+                    reward=w.reward_PG[number, sample].item() if answer.grade.decided else None,
                     p=w.p_P[number].item(),
                     weight=w.weight_P[number].item(),
                     advantage=w.advantage_PG[number, sample].item(),
+                    parts=dict(w.parts[number][sample]),
                 )
 
 
@@ -109,7 +122,7 @@ def collect(
         cursor = taken.cursor
         seed = stream(drawing.seed, "rollout", step)
         groups += rollout(
-            loaded, taken.problems, drawing.sampling, samples=drawing.group, seed=seed, grade=drawing.grade
+            loaded, taken.problems, drawing.sampling, samples=drawing.group, seed=seed, grading=drawing.grading
         )
         weighed = weigher(groups)
         wanted = drawing.prompts - int(weighed.teaches_P.sum())

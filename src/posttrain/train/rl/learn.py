@@ -218,7 +218,7 @@ class Learner:
         with self.clock.part("reference"):
             return [of(piece) for piece in cut]
 
-    def _validated(self, step: int) -> dict[str, float]:
+    def _validated(self, step: int) -> dict[str, float | None]:
         """Validate, unless a run that was killed already has, and tell how it stands."""
         exam, journal = self.method.exam, self.hooks.journal
         if exam is None:
@@ -228,11 +228,12 @@ class Learner:
             with self.clock.part("validate"):
                 scores = validate.sit(self.loaded, exam, step)
             journal.put(VALIDATION, step, scores)
-        told = validate.standing(scores).told()
+        standing = validate.standing(scores)
+        told = standing.told()
         first = journal.get(VALIDATION, 0, Score)
         assert first is not None
         told["val_gain"] = validate.gain(first, scores).value
-        self._remember(step, told["val_pass@1"])
+        self._remember(step, standing.pass_1)
         return told
 
     def _remember(self, step: int, value: float) -> None:

@@ -1,7 +1,7 @@
 """Which problems a step asks: read and screened once, then drawn uniformly over domains from seeded permutations."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,11 +11,11 @@ import numpy as np
 from posttrain.data import rows
 from posttrain.data.chat import Prompting, prompt_ids
 from posttrain.data.records import Problem, Score
-from posttrain.graders.base import Grade
-from posttrain.graders.registry import self_check
+from posttrain.graders import code
+from posttrain.graders.registry import Grading
 from posttrain.models.load import Loaded
 from posttrain.models.sample import Sampling
-from posttrain.runners.rollout import rollout, scores, stream
+from posttrain.runners.rollout import Grades, rollout, scores, stream
 from posttrain.spec.errors import Mismatch
 from posttrain.train.rl.journal import Journal
 
@@ -45,15 +45,24 @@ class Screened:
     """Prompts over the window's part for prompts."""
     bad_golds: int
     """Problems whose gold fails its own grader."""
+    untested: int
+    """Code problems that state no tests."""
 
 
-def screen(loaded: Loaded, problems: Sequence[Problem], *, max_prompt_length: int) -> Screened:
-    """Drop prompts over `max_prompt_length` tokens and golds that grade wrong; Mismatch where those pass 5 %."""
-    good = [p for p in problems if self_check(p)]
-    bad = len(problems) - len(good)
-    if bad > BAD_GOLDS * len(problems):
+def screen(loaded: Loaded, problems: Sequence[Problem], *, grading: Grading, max_prompt_length: int) -> Screened:
+    """Drop code without tests, golds that grade wrong, and prompts over `max_prompt_length` tokens.
+
+    Mismatch where the golds that grade wrong pass 5 % of those that can be graded. MissingNeed where there is code, and
+    nowhere to run it.
+    """
+    gradable = [p for p in problems if p.answer_type != "code" or _tested(p)]
+    grading.ready(gradable)
+    held = grading.self_checks(gradable)
+    good = [p for p, holds in zip(gradable, held, strict=True) if holds]
+    bad = len(gradable) - len(good)
+    if bad > BAD_GOLDS * len(gradable):
         raise Mismatch(
-            f"{bad} of {len(problems)} golds fail their own grader, more than {BAD_GOLDS:.0%}",
+            f"{bad} of {len(gradable)} golds fail their own grader, more than {BAD_GOLDS:.0%}",
             where="rl data",
             remedy="Look at the answers of the train split; a gold is an extracted final answer.",
         )
@@ -61,7 +70,17 @@ def screen(loaded: Loaded, problems: Sequence[Problem], *, max_prompt_length: in
     short = [
         p for p in good if len(prompt_ids(loaded.tokenizer, p.prompt, p.answer_type, prompting)) <= max_prompt_length
     ]
-    return Screened(kept=tuple(short), too_long=len(good) - len(short), bad_golds=bad)
+    return Screened(
+        kept=tuple(short), too_long=len(good) - len(short), bad_golds=bad, untested=len(problems) - len(gradable)
+    )
+
+
+def _tested(problem: Problem) -> bool:
+    try:
+        code.tests_of(problem.answer)
+    except Mismatch:
+        return False
+    return True
 
 
 def sift(
@@ -72,17 +91,20 @@ def sift(
     samples: int,
     seed: int,
     journal: Journal,
-    grade: Callable[[Problem, str], Grade] | None = None,
+    grading: Grades,
 ) -> list[Problem]:
-    """Leave out what the model solves always or never (VibeThinker-3B §2.2.2); its answers are kept as rows."""
+    """Leave out what the model solves always or never (VibeThinker-3B §2.2.2); its answers are kept as rows.
+
+    An answer that could not be graded counts on neither side.
+    """
     told = journal.get(SIFTED, 0, Score)
     if told is None:
         own = stream(seed, "prefilter")
-        asked = rollout(loaded, problems, sampling, samples=samples, seed=own, grade=grade)
+        asked = rollout(loaded, problems, sampling, samples=samples, seed=own, grading=grading)
         told = list(scores(asked, suite="prefilter"))
         journal.put(SIFTED, 0, told)
-    right = Counter(row.id for row in told if row.correct)
-    return [p for p in problems if 0 < right[p.id] < samples]
+    right, wrong = (Counter(row.id for row in told if row.decided and row.correct == way) for way in (True, False))
+    return [p for p in problems if right[p.id] and wrong[p.id]]
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ def in_numbers(
     first = tallies[0] if tallies else Tally()
     every = [value for t in tallies if (value := t.mean("clip_fraction")) is not None]
     tops = [t.ratio_max.item() for t in tallies if t.ratio_max is not None]
-    right_P = w.correct_PG.sum(-1)
+    right_P, binary = w.correct_PG.sum(-1), w.correct_PG[w.decided_PG].double()
     return RlStep(
         step=step,
         loss=report.loss if tallies else None,
         kl=first.mean("kl"),
-        reward=w.correct_PG.double().mean().item(),
-        reward_std=w.correct_PG.double().std(correction=0).item(),
+        reward=binary.mean().item() if len(binary) else None,
+        reward_std=binary.std(correction=0).item() if len(binary) else None,
         weight_mean=w.weight_P.mean().item(),
         p=tuple(torch.bincount(right_P, minlength=group + 1).tolist()),
         groups=len(batch.groups),
@@ -46,6 +46,9 @@ def in_numbers(
         prompts=batch.counts,
         generated_tokens=int(w.length_PG.sum()),
         trained_tokens=read,
+        undecided=int((~w.decided_PG).sum()),
+        outcomes=batch.outcomes,
+        parts=batch.parts,
     )
 
 
@@ -67,6 +70,7 @@ def metrics(steps: Sequence[RlStep], validations: Iterable[Score], *, select_bes
     flat, groups = sum(row.flat for row in last), sum(row.groups for row in last)
     cut, responses = sum(row.truncated for row in last), sum(row.responses for row in last)
     gaps = [row.logprob_gap for row in steps if row.logprob_gap is not None]
+    rewards = [row.reward for row in last if row.reward is not None]
     drift = next((row.kl for row in steps if row.kl is not None), None)
     nothing = "no group was trained"
     return {
@@ -74,7 +78,8 @@ def metrics(steps: Sequence[RlStep], validations: Iterable[Score], *, select_bes
         "zero_variance": Metric(flat / groups, k=flat, n=groups),
         "truncated": Metric(cut / responses, k=cut, n=responses),
         "kl_start": Metric(drift, unit="nats") if drift is not None else Metric(None, f"no reference, or {nothing}"),
-        "reward": Metric(sum(row.reward for row in last) / len(last)),
+        "reward": Metric(sum(rewards) / len(rewards)) if rewards else Metric(None, "no answer could be graded"),
+        "undecided": Metric(sum(row.undecided for row in steps), n=sum(row.responses for row in steps), unit="answers"),
         "generated_tokens": Metric(sum(row.generated_tokens for row in steps), unit="tokens"),
         "trained_tokens": Metric(sum(row.trained_tokens for row in steps), unit="tokens"),
         **_validated(validations, select_best=select_best),
@@ -89,11 +94,16 @@ def _validated(rows: Iterable[Score], *, select_best: bool) -> dict[str, Metric]
         return {"val_gain": Metric(None, "there was nothing to validate on")}
     chosen = validate.best(by_step) if select_best else max(by_step)
     gain = validate.gain(by_step[0], by_step[chosen])
-    told = validate.standing(by_step[chosen]).told()
-    found = {name: Metric(value, n=gain.n) for name, value in told.items() if "/" not in name}
-    start = validate.standing(by_step[0]).pass_1
+    now = validate.standing(by_step[chosen])
+    lacking = "no problem has every sample graded"
+    found = {
+        name: Metric(None, lacking) if value is None else Metric(value, n=now.n)
+        for name, value in now.told().items()
+        if "/" not in name
+    }
+    start = validate.standing(by_step[0])
     return found | {
         "val_gain": Metric(gain.value, low=gain.low, high=gain.high, n=gain.n),
-        "val_start": Metric(start, n=gain.n),
+        "val_start": Metric(start.pass_1, n=start.n),
         "chosen_step": Metric(chosen),
     }

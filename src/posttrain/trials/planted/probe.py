@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,11 @@ if TYPE_CHECKING:
     from posttrain.graders.base import Grade
 
 
-def never_right(_: object) -> Callable[[str], Callable[[object, str], "Grade"]]:
-    """A registry of graders to whom every answer is wrong."""
+def never_right(_: object) -> Callable[[object, object, Sequence[str]], "list[Grade]"]:
+    """A grader of whole batches to whom every answer is wrong."""
     from posttrain.graders.base import Grade
 
-    def grade(problem: object, text: str) -> Grade:
-        return Grade(correct=False, outcome="wrong", answer=None)
-
-    return lambda answer_type: grade
+    return lambda grading, problems, texts: [Grade(correct=False, outcome="wrong", answer=None) for _ in texts]
 
 
 def short(scores: Path, step: int) -> int:
@@ -41,7 +38,7 @@ PLANTED = (
         "probe",
         "signal",
         "a grader to whom every answer is wrong",
-        Change(during=(Replaced("posttrain.runners.rollout", "grader", never_right),)),
+        Change(during=(Replaced("posttrain.runners.rollout", "graded", never_right),)),
     ),
     Planted("probe", "uncut", "a cap at the lower quartile of the lengths", Change(knobs=_cut)),
 )

@@ -68,7 +68,7 @@ PLANTED = (
         "rl",
         "alive",
         "a grader to whom every answer is wrong",
-        Change(during=(Replaced("posttrain.runners.rollout", "grader", never_right),)),
+        Change(during=(Replaced("posttrain.runners.rollout", "graded", never_right),)),
     ),
     Planted("rl", "in_window", "a cap at the lower quartile of the lengths, lr = 0", Change(knobs=_narrow)),
     Planted(
