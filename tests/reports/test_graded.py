@@ -51,7 +51,7 @@ def test_page_and_markdown_show_them(tmp_path):
     view = read(coded(tmp_path))
     text = page(view)
     assert "How answers were graded: code" in text and "runtime_error" in text and "0.600" in text
-    assert "walks frames, closures or the heap" in text
+    assert "reads its callers&#39; frames" in text
     assert text.index("graded: code") < text.index("<summary>How the answers of the other domains")
     told = document(view)
     assert "| code | right | wrong | runtime\\_error | timeout | sandbox\\_error | not decided |" in told

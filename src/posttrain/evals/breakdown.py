@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from posttrain.data.records import Score
-from posttrain.evals.signatures import signatures
+from posttrain.graders.code.signatures import signatures
 
 Counts = Mapping[str, Mapping[str, int]]
 
@@ -21,6 +21,6 @@ def shown(rows: Iterable[Score], programs: Collection[str]) -> Counts:
     """Sign → outcome → programs that show it; `programs`: the ids of the problems whose answers are programs."""
     found: dict[str, Counter[str]] = {}
     for row in rows:
-        for sign in signatures(row.answer or "") if row.id in programs else ():
+        for sign in signatures(row.answer or "", row.outcome) if row.id in programs else ():
             found.setdefault(sign, Counter())[row.outcome] += 1
     return {sign: dict(counted.most_common()) for sign, counted in sorted(found.items())}

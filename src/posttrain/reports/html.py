@@ -8,12 +8,11 @@ from typing import Any, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from posttrain.evals.signatures import SIGNATURES
 from posttrain.reports import wording
 from posttrain.reports.charts import curves, plot
 from posttrain.reports.charts.curves import Chart
 from posttrain.reports.charts.graph import MARKS, draw
-from posttrain.reports.evidence import PER_DOMAIN, ProbeView, graded, probes, shown_samples
+from posttrain.reports.evidence import PER_DOMAIN, SIGNS, ProbeView, graded, probes, shown_samples
 from posttrain.reports.learning import Learning, Row, learning, matrix
 from posttrain.reports.story import (
     VERDICT_WORDS,
@@ -52,7 +51,7 @@ def page(view: View) -> str:
         "dots": _dots(table),
         "matrix": _matrix(view),
         "breakdowns": breakdowns,
-        "signs": [(sign, SIGNATURES.get(sign.name, "")) for sign in signs],
+        "signs": [(sign, SIGNS.get(sign.name, "")) for sign in signs],
         "programs": programs(view),
         "open": open_gates,
         "passed": [verdict for verdict in view.verdicts if verdict.value == "pass"],
