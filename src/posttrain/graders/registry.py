@@ -47,15 +47,18 @@ class Grading:
     with the first program where the sandbox asked for does not work here.
     """
 
-    def __init__(self, *, sandbox: str = "L2", servers: int = 1, maths: Grader = maths.grade) -> None:
+    def __init__(
+        self, *, sandbox: str = "L2", servers: int = 1, maths: Grader = maths.grade, remembers: bool = False
+    ) -> None:
         """`sandbox`: the level that must at least work, as `resources.sandbox`; `servers`: fork servers at most.
 
-        `maths` grades answers of that type.
+        `maths` grades answers of that type. `remembers`: a program that passed its tests once is not run again.
         """
         self._sandbox, self._servers, self._maths = sandbox, servers, maths
         self._pool: Pool | None = None
         self._close: Callable[[], object] | None = None
         self._owner = os.getpid()
+        self._passed: code.Passed | None = set() if remembers else None
         self._computed = False
         """Whether answers were graded that no program may run for."""
 
@@ -67,7 +70,8 @@ class Grading:
     def grade_all(self, problems: Sequence[GradedByType], texts: Sequence[str]) -> list[Grade]:
         """A grade for each response, in the order given."""
         coded = self._coded(problems)
-        ran = code.grade_all([problems[at] for at in coded], [texts[at] for at in coded], opens=self._opens)
+        asked, given = [problems[at] for at in coded], [texts[at] for at in coded]
+        ran = code.grade_all(asked, given, opens=self._opens, passed=self._passed)
         found = dict(zip(coded, ran, strict=True))
         return [
             found[at] if at in found else self._grader(problem)(problem, text)
@@ -77,7 +81,7 @@ class Grading:
     def self_checks(self, problems: Sequence[GradedByType]) -> list[bool]:
         """Whether each problem's gold, stated as a response, is graded right; in the order given."""
         coded = self._coded(problems)
-        held = code.self_checks([problems[at] for at in coded], opens=self._opens)
+        held = code.self_checks([problems[at] for at in coded], opens=self._opens, passed=self._passed)
         ran = dict(zip(coded, held, strict=True))
         return [
             ran[at]

@@ -7,14 +7,15 @@ tuple is as good as a list; so it is where calls are JSON), `reference` (a progr
 that a response may go on from) and `setup` (code before the tests).
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from posttrain.graders.base import Grade, Graded
 from posttrain.graders.code import expression
-from posttrain.graders.code.found import LONGEST, completed, program, tier
+from posttrain.graders.code.found import LONGEST, bare, completed, program, tier
 from posttrain.graders.code.stated import Stated, stated, tests_of
 from posttrain.graders.sandbox.cases import Calls, Code
 from posttrain.spec.errors import Mismatch, MissingNeed
@@ -26,6 +27,12 @@ __all__ = ["LONGEST", "grade", "grade_all", "program", "self_checks", "shared_po
 
 Opens = Callable[[], "Sandbox"]
 """Opens a sandbox when the first program is to run, and gives the same one after that."""
+
+Passed = set[bytes]
+"""Digests of programs, each with its tests, that have passed: they are not run again."""
+
+MOST = 200_000
+"""Programs that are remembered as passed."""
 
 
 def shared_pool() -> "Sandbox":
@@ -44,20 +51,25 @@ def grade_all(
     *,
     opens: Opens | None = shared_pool,
     limits: "Limits | None" = None,
+    passed: Passed | None = None,
 ) -> list[Grade]:
     """Grades in the order given, run side by side; each grade's answer is the program as it was taken from the text.
 
     Outcomes: right, no_answer, unparsable, and those of `sandbox.verdict` but `pass`. `sandbox_error` says nothing
     about the program: it is undecided, and its sample is masked. With `opens` None no program is run: expressions are
-    computed, more than that is `unsupported`. Mismatch where a problem has no tests; MissingNeed where nothing can run.
+    computed, more than that is `unsupported`. `passed` remembers. Mismatch where a problem has no tests; MissingNeed
+    where nothing can run.
     """
     known = _read(problems)
     asked = [known[problem.answer] for problem in problems]
     programs = [program(text, said.entry, completes=bool(said.prefix)) for text, said in zip(texts, asked, strict=True)]
-    return _graded([problem.answer for problem in problems], known, programs, opens=opens, limits=limits)
+    outcomes = partial(_outcomes, known=known, opens=opens, limits=limits)
+    return _graded([problem.answer for problem in problems], programs, outcomes, passed)
 
 
-def self_checks(problems: Sequence[Graded], *, opens: Opens | None = shared_pool) -> list[bool]:
+def self_checks(
+    problems: Sequence[Graded], *, opens: Opens | None = shared_pool, passed: Passed | None = None
+) -> list[bool]:
     """Whether each problem's gold holds: its reference passes its tests; without one, its tests need only be sound."""
     known: dict[str, Stated] = {}
     for problem in problems:
@@ -66,7 +78,8 @@ def self_checks(problems: Sequence[Graded], *, opens: Opens | None = shared_pool
         except Mismatch:
             continue
     golds = {answer: said.reference for answer, said in known.items() if said.reference is not None}
-    grades = _graded(list(golds), known, list(golds.values()), opens=opens, limits=None)
+    outcomes = partial(_outcomes, known=known, opens=opens, limits=None)
+    grades = _graded(list(golds), list(golds.values()), outcomes, passed)
     held = dict.fromkeys(known, True) | {answer: grade.correct for answer, grade in zip(golds, grades, strict=True)}
     return [held.get(problem.answer, False) for problem in problems]
 
@@ -78,19 +91,32 @@ def _read(problems: Sequence[Graded]) -> dict[str, Stated]:
 
 def _graded(
     answers: Sequence[str],
-    known: dict[str, Stated],
     programs: Sequence[str | None],
-    *,
-    opens: Opens | None,
-    limits: "Limits | None",
+    outcomes: Callable[[Sequence[tuple[str, str]]], list[str]],
+    passed: Passed | None,
 ) -> list[Grade]:
-    """A grade for each program beside its problem's answer; equal ones are run once."""
-    pairs = list(zip(answers, programs, strict=True))
-    distinct = [(answer, source) for answer, source in dict.fromkeys(pairs) if source is not None]
-    runnable = [(answer, source) for answer, source in distinct if len(source) <= LONGEST]
-    outcomes = _computed(runnable, known) if opens is None else _ran(runnable, known, opens, limits)
-    said = dict(zip(runnable, outcomes, strict=True))
-    return [_grade(source, said.get((answer, source or ""))) for answer, source in pairs]
+    """A grade for each program beside its problem's answer; those that do the same are run once."""
+    pairs = [
+        (answer, bare(source)) if source is not None and len(source) <= LONGEST else None
+        for answer, source in zip(answers, programs, strict=True)
+    ]
+    runnable = [pair for pair in dict.fromkeys(pairs) if pair is not None]
+    said = {pair: "pass" for pair in runnable if passed and _digest(pair) in passed}
+    fresh = [pair for pair in runnable if pair not in said]
+    said |= zip(fresh, outcomes(fresh), strict=True)
+    if passed is not None and len(passed) < MOST:
+        passed.update(_digest(pair) for pair in fresh if said[pair] == "pass")
+    return [_grade(source, said[pair] if pair else None) for source, pair in zip(programs, pairs, strict=True)]
+
+
+def _digest(pair: tuple[str, str]) -> bytes:
+    return hashlib.sha256("\0".join(pair).encode("utf-8", "surrogatepass")).digest()
+
+
+def _outcomes(
+    pairs: Sequence[tuple[str, str]], known: dict[str, Stated], opens: Opens | None, limits: "Limits | None"
+) -> list[str]:
+    return _computed(pairs, known) if opens is None else _ran(pairs, known, opens, limits)
 
 
 def _ran(

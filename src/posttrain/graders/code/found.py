@@ -69,3 +69,11 @@ def _blocks(text: str) -> list[tuple[str, str]]:
             body.append(inner[indent:] if not inner[:indent].strip() else inner)
         blocks.append((language.lower(), "\n".join(body) + "\n"))
     return blocks
+
+
+def bare(source: str) -> str:
+    """A program without the comments before it and the lines after it, which change nothing that it does."""
+    return _BEFORE.sub("", source, count=1).rstrip("\n")
+
+
+_BEFORE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*")
