@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from cli.door import Said, posttrain
 from posttrain.engine import machine
 from posttrain.graders.sandbox import level
+from posttrain.graders.sandbox.service import Service
 from posttrain.models.load import compute_format
 from posttrain.store import disk
 
@@ -108,6 +110,41 @@ def test_a_level_that_the_recipe_asks_for_is_the_one_that_counts(tmp_path):
     path = coded(tmp_path, 'resources.sandbox = "L3"')
     done = without(UNSHARE, "doctor", path, "--run", tmp_path)
     assert done.returncode == 4 and "L3 is required" in done.stdout
+
+
+def test_a_server_that_runs_programs_elsewhere_is_asked(tmp_path):
+    """S-D14: the sandbox over HTTP is there or named as missing."""
+    with Service("127.0.0.1", 0, token="", servers=1) as service:
+        Thread(target=service.serve_forever, daemon=True).start()
+        path = coded(tmp_path, f'resources.sandbox = "http://127.0.0.1:{service.server_address[1]}"')
+        said = posttrain("doctor", path, "--run", tmp_path)
+        assert said.code == 0, said.out
+        assert f"runs programs by http://127.0.0.1:{service.server_address[1]}" in said.out
+        service.shutdown()
+    gone = posttrain("doctor", path, "--run", tmp_path)
+    assert gone.code == 4 and "--profile nojail" in gone.out
+
+
+ELSEWHERE = """
+import fcntl, sys
+import posttrain.api, zoneinfo
+sys.platform = "darwin"
+for name in [name for name in dir(fcntl) if name.startswith("F_SEAL")]:
+    delattr(fcntl, name)
+from posttrain.cli.main import main
+main()
+"""
+"""A platform that is not Linux, as far as a program can tell without trying."""
+
+
+@pytest.mark.parametrize(("top", "code"), [("", 4), ('resources.sandbox = "none"', 0)])
+def test_elsewhere_than_on_linux_only_what_runs_no_program_is_well(tmp_path, top, code):
+    """S-D14: the doctor works where no sandbox can, and names the profile that needs none."""
+    line = [sys.executable, "-c", ELSEWHERE, "doctor", str(coded(tmp_path, top)), "--run", str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "no level works" in done.stdout and "support for darwin" in done.stdout
+    assert ("--profile nojail" in done.stdout) == bool(code)
 
 
 def test_a_disk_without_locks_is_refused(recipe, tmp_path, monkeypatch):

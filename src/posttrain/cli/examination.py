@@ -1,14 +1,16 @@
 """What works on this machine, and what a recipe needs of it: facts for `doctor`, each found live."""
 
 import importlib.metadata
+import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from posttrain.engine import machine
-from posttrain.spec.errors import MissingNeed
+from posttrain.spec.errors import MissingNeed, Stop
 from posttrain.store import disk
 from posttrain.store.disk import Disk
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from posttrain.api import Asked
     from posttrain.engine.expand import Graph, Node
 
+LINUX = "linux"
+"""The only platform that programs of a model are run on."""
 OFFERED = ("cuda", "macos", "nodejs", "llama.cpp")
 """What a gate of a recipe may require of a machine."""
 
@@ -74,7 +78,6 @@ def examined(asked: "Asked") -> Examined:
     """Look at everything a recipe needs; RecipeError where the recipe does not hold."""
     from posttrain import __version__, api
     from posttrain.engine.expand import expand
-    from posttrain.graders.sandbox import level
 
     recipe = api.load_recipe(asked)
     graph = expand(recipe, api.stages)
@@ -87,7 +90,7 @@ def examined(asked: "Asked") -> Examined:
         profiles=recipe.profiles,
         machine=found,
         disk=here,
-        sandbox=level.describe(),
+        sandbox=_described(),
         wanted=wanted,
         versions={"posttrain": __version__, "python": platform.python_version(), "torch": torch or "not installed"},
         packages=packages,
@@ -167,13 +170,36 @@ def _devices(graph: "Graph", auto: str) -> Iterable[str]:
             yield MissingNeed(what, where=node.id, remedy="`auto` takes what is there.").paragraph()
 
 
-def _unsafe(wanted: str | None) -> Iterable[str]:
-    """Why programs cannot be run at the level that is wanted."""
+def _described() -> Mapping[str, Any]:
+    """The levels of the sandbox with their live checks; elsewhere than on Linux there is none, nor what would try."""
+    if sys.platform != LINUX:
+        none: dict[str, Any] = {"works": False, "lacks": f"support for {sys.platform}", "checks": {}}
+        levels = dict.fromkeys(("L3", "L2"), none)
+        return {"level": None, "user": os.getuid() if hasattr(os, "getuid") else None, "levels": levels}
     from posttrain.graders.sandbox import level
-    from posttrain.spec.errors import Stop
 
-    if wanted is not None and wanted.startswith("L"):
-        try:
-            level.find(wanted)
-        except Stop as error:
-            yield error.paragraph()
+    return level.describe()
+
+
+def _unsafe(wanted: str | None) -> Iterable[str]:
+    """Why programs cannot be run where the recipe wants them run: at a level of this machine, or by a server."""
+    if wanted is None:
+        return
+    try:
+        _open(wanted)
+    except Stop as error:
+        yield error.paragraph()
+
+
+def _open(wanted: str) -> None:
+    if not re.fullmatch(r"L\d", wanted):
+        from posttrain.graders.sandbox.remote import Remote
+
+        Remote(wanted).close()
+    elif sys.platform == LINUX:
+        from posttrain.graders.sandbox import level
+
+        level.find(wanted)
+    else:
+        remedy = 'Add --profile nojail, which runs none; or name a server that does: resources.sandbox = "http://…".'
+        raise MissingNeed(f"programs of a model are run on Linux alone, not on {sys.platform}", remedy=remedy)

@@ -108,7 +108,8 @@ def _sandbox(found: "Examined", name: str) -> str:
 
     best, levels = found.sandbox["level"], cast("dict[str, dict[str, Any]]", found.sandbox["levels"])
     user = "root" if found.sandbox["user"] == 0 else "an ordinary user"
-    wants = f"runs programs at {found.wanted} or better" if found.wanted else "runs no program"
+    at = f"by {found.wanted}" if "/" in str(found.wanted) else f"at {found.wanted} or better"
+    wants = f"runs programs {at}" if found.wanted else "runs no program"
     head = f"Sandbox: {f'{best} works' if best else 'no level works'} for {user}; {name} {wants}"
     rows = [
         (level, "works" if tried["works"] else "fails", str(tried["lacks"] or LAYERS.get(level, "")))
