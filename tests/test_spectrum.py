@@ -254,8 +254,8 @@ def test_an_empty_domain_stops_the_run_before_anything_trains(tmp_path):
 
 
 def shown_commands() -> list[str]:
-    """The posttrain lines of README and walkthrough; the tiny run and the browser are left to nightly and to people."""
-    pages = [ROOT / "README.md", ROOT / "docs" / "walkthrough.md"]
+    """The posttrain lines of three pages; the tiny run and the browser are left to nightly and to people."""
+    pages = [ROOT / "README.md", ROOT / "docs" / "walkthrough.md", ROOT / "docs" / "graders.md"]
     lines = [line[2:].split("#")[0].strip() for page in pages for line in page.read_text().splitlines()]
     found = [line.removeprefix("posttrain ") for line in lines if line.startswith("posttrain ")]
     return sorted({line.replace("runs/smoke", "runs/spectrum") for line in found} - {"run spectrum"})
@@ -263,7 +263,7 @@ def shown_commands() -> list[str]:
 
 @pytest.mark.parametrize("line", shown_commands())
 def test_documented_commands_run(home, run, line):
-    """S-E7: every command of README and walkthrough runs as written, on a finished smoke run."""
+    """S-E7: every command of README, walkthrough and graders runs as written, on a finished smoke run."""
     done = command(*[word for word in line.split() if word != "--open"], cwd=home)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from posttrain.cli.verbs import grading
 from posttrain.graders import maths
 from posttrain.graders.answers import ANYWHERE, box
 from posttrain.graders.maths import symbolic
@@ -48,6 +49,14 @@ def test_every_gold_of_the_set_grades_itself(audited: Audit) -> None:
     """S-D9: golds grade themselves 1, of every class."""
     assert len(audited.golds) > 100
     assert [told.pair.gold for told in audited.golds if told.outcome != "right"] == []
+
+
+def test_the_page_quotes_what_the_audit_prints(audited: Audit) -> None:
+    """S-D9: the rates in docs/graders.md are those of the grader as it is."""
+    page = (Path(__file__).parents[2] / "docs" / "graders.md").read_text(encoding="utf-8")
+    quoted = next(block for block in page.split("```") if "labelled pairs, " in block).strip().splitlines()
+    printed = grading.told(audited, first_sight()).splitlines()
+    assert quoted == printed[: len(quoted)] and "at first sight" in quoted[-1]
 
 
 def test_a_labelled_set_that_is_wrong_shows(audited: Audit) -> None:
