@@ -21,11 +21,13 @@ from typing import Protocol
 
 from posttrain.graders.sandbox.jail import wire
 from posttrain.graders.sandbox.jail.zygote import BEGUN, ORDER, REPORT
-from posttrain.graders.sandbox.server import Refused, Server
+from posttrain.graders.sandbox.server import SHORTAGES, Refused, Server
 
 ATTEMPTS = 2
 GRACE = 3.0
 """Seconds after a deadline in which a server must have reported, or be taken for dead."""
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between attempts while this machine is short of something; then what waits ends as `sandbox_error`."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _FILE = 1 << 20
 """Bytes at which the kernel stops a program's writing to any of its outputs."""
@@ -115,14 +117,10 @@ class _Flight:
 
     def open(self, body: dict[str, wire.Tree], stdin: bytes, channel: int | None) -> list[int]:
         """The descriptors that a child gets."""
+        contents = {"stdin": stdin, "stdout": None, "stderr": None, "result": None, "job": marshal.dumps(body)}
+        for name, content in contents.items():
+            self.files[name] = _memory(content)
         self.tries += 1
-        self.files = {
-            "stdin": _memory(stdin),
-            "stdout": _memory(None),
-            "stderr": _memory(None),
-            "result": _memory(None),
-            "job": _memory(marshal.dumps(body)),
-        }
         return [*self.files.values(), *(() if channel is None else (channel,))]
 
     def close(self) -> None:
@@ -149,6 +147,7 @@ class Pool:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._select.register(self._wake, selectors.EVENT_READ)
         self._next, self._closing, self._owner = 0, False, os.getpid()
+        self._pauses, self._until = 0, 0.0
         self._thread = threading.Thread(target=self._drive, name="sandbox", daemon=True)
         self._thread.start()
 
@@ -211,6 +210,8 @@ class Pool:
             self._shut()
 
     def _dispatch(self) -> None:
+        if time.monotonic() < self._until:
+            return
         with self._lock:
             tiers = [tier for tier, waiting in self._waiting.items() if waiting]
         for tier in tiers:
@@ -220,34 +221,55 @@ class Pool:
                     self._launch(server, waiting.popleft())
             except Refused as error:
                 self._fail(waiting, error)
+            except OSError as error:
+                self._pause(waiting, error)
+                return
+
+    def _pause(self, waiting: deque[_Flight], error: OSError) -> None:
+        """Try again in a moment, or give up what waits."""
+        last = self._pauses == len(PAUSES)
+        self._until = time.monotonic() + (0 if last else PAUSES[self._pauses])
+        self._pauses = 0 if last else self._pauses + 1
+        while waiting and last:
+            self._land(waiting.popleft(), Ran("sandbox_error", reason=f"no room for a program ({error})"))
 
     def _free(self, tier: str, needed: int) -> Server | None:
         """The server with most room; a new one where fewer than `count` are up."""
         up = self._servers.setdefault(tier, [])
         if len(up) < self.count:
-            server = Server(self.level, tier, spares=self.spares)
-            up.append(server)
-            self._flights[server] = {}
-            self._select.register(server.control, selectors.EVENT_READ, server)
+            try:
+                server = Server(self.level, tier, spares=self.spares)
+            except OSError:
+                if not up:
+                    raise
+            else:
+                up.append(server)
+                self._flights[server] = {}
+                self._select.register(server.control, selectors.EVENT_READ, server)
         best = min(up, key=lambda server: len(self._flights[server]))
         return best if len(self._flights[best]) + needed <= max(self.slots, needed) else None
 
     def _launch(self, server: Server, flight: _Flight) -> None:
-        job = flight.job
-        ours = socket.socketpair() if job.server is not None else None
+        job, side, ours = flight.job, _Flight(flight.job), None
         flight.due = time.monotonic() + job.limits.wall + GRACE
         try:
+            ours = socket.socketpair() if job.server is not None else None
             if ours is not None and job.server is not None:
-                side = _Flight(job)
                 # It must not run out first: its end would look like a crash to the judge.
                 beside = replace(job.limits, cpu=job.limits.cpu + 1, wall=job.limits.wall + 1)
                 flight.partner = self._order(server, None, side.open(job.server, b"", ours[1].fileno()), beside)
-                side.close()
             files = flight.open(job.body, job.stdin, ours[0].fileno() if ours else None)
             self._order(server, flight, files, job.limits)
-        except OSError:
-            self._replace(server, [flight])
+            self._pauses = 0
+        except OSError as error:
+            if error.errno not in SHORTAGES:
+                self._replace(server, [flight])
+                return
+            flight.close()
+            self._waiting[job.tier].appendleft(flight)
+            raise
         finally:
+            side.close()
             for end in ours or ():
                 end.close()
 
@@ -291,6 +313,7 @@ class Pool:
 
     def _patience(self) -> float | None:
         dues = [flight.due for flights in self._flights.values() for flight in flights.values() if flight]
+        dues += [self._until] if self._until > time.monotonic() else []
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _watch(self) -> None:

@@ -1,5 +1,6 @@
 """One fork server as its client sees it: a process of its own, with nothing of ours in its memory."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -20,6 +21,10 @@ _BOOT = (
 )
 
 
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
+"""What a machine says that has no process, memory or descriptor left; a moment later it may have."""
+
+
 class Refused(MissingNeed):
     """A server cannot confine itself here; `what` names what is lacking."""
 
@@ -28,7 +33,7 @@ class Server:
     """A running fork server and its control socket."""
 
     def __init__(self, level: str, tier: str = "lean", *, spares: int = 2) -> None:
-        """Start it and wait until it is confined. Refused where it cannot be."""
+        """Start it and wait until it is confined. Refused where it cannot be; OSError, one of SHORTAGES."""
         self.tier = tier
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folders = [sysconfig.get_path("stdlib"), str(Path(sysconfig.get_path("stdlib")) / "lib-dynload")]
@@ -47,6 +52,8 @@ class Server:
             self.facts = self._greeting(errors)
         except OSError as error:
             self.control.close()
+            if error.errno in SHORTAGES:
+                raise
             raise Refused(f"a server cannot be started ({error})") from error
         except Refused:
             self.kill()

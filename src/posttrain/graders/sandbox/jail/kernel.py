@@ -22,7 +22,7 @@ _FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15}
 """Filesystem rights that an ABI of Landlock knows; 16 from the fifth on."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_gil = ctypes.PyDLL(None)
+_gil = ctypes.PyDLL(None, use_errno=True)
 
 
 def call(number: int, *arguments: int | bytes) -> int:
@@ -34,7 +34,7 @@ def call(number: int, *arguments: int | bytes) -> int:
 def fork() -> int:
     """The process id of a new child, 0 in it. No at-fork handlers run, where the C library can leave them out."""
     raw = getattr(_gil, "_Fork", None)
-    return os.fork() if raw is None else int(raw())
+    return os.fork() if raw is None else _checked(raw(), "fork")
 
 
 def unshare(flags: int) -> None:

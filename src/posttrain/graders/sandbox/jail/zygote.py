@@ -28,6 +28,8 @@ stdout, stderr, result, job, and for one that talks to another jail its channel.
 REPORT = struct.Struct("<QiIQQ")
 """Job id, wait status, why killed (0 not, 1 deadline, 2 asked), CPU microseconds, kilobytes of memory at most."""
 STACK = 8 << 20
+PAUSES = (0.01, 0.04, 0.1, 0.2, 0.4)
+"""Seconds between attempts to start a child."""
 BEGUN = 1
 """F_SEAL_SEAL on the job's file: confinement stands, the program is next. No program can take it off."""
 
@@ -158,7 +160,11 @@ class _Server:
             os.waitpid(run.pid, 0)  # that spare had died
             run.pid = 0
         if not run.pid:
-            run.pid = kernel.fork()
+            try:
+                run.pid = _forked()
+            except OSError:  # the job's file says that nothing was begun
+                self._send(REPORT.pack(run.job, 0, 0, 0, 0))
+                return None
             if run.pid == 0:
                 self._leave()
                 _close_all_but(fds)
@@ -171,7 +177,13 @@ class _Server:
     def _spare(self) -> Assignment | None:
         """Fork a child that waits for work. None in the server."""
         ours, its = [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
-        pid = kernel.fork()
+        try:
+            pid = kernel.fork()
+        except OSError:  # a spare is no need: one less from here on
+            self.wanted -= 1
+            os.close(ours)
+            os.close(its)
+            return None
         if pid == 0:
             self._leave()
             _close_all_but([its])
@@ -219,6 +231,16 @@ class _Server:
         for pid in [*(run.pid for run in self.runs.values()), *(pid for pid, _ in self.spares)]:
             os.kill(pid, signal.SIGKILL)
         os._exit(0)
+
+
+def _forked() -> int:
+    """A new child; waits a little where the machine has no room for one."""
+    for pause in PAUSES:
+        try:
+            return kernel.fork()
+        except OSError:
+            time.sleep(pause)
+    return kernel.fork()
 
 
 def _pipe(fd: int) -> socket.socket:
