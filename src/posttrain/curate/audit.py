@@ -6,10 +6,10 @@ from itertools import combinations
 from pathlib import Path
 
 from posttrain.algos.overlap import Index, digest, index
-from posttrain.curate.filters import accepted, leaked
+from posttrain.curate.filters import GROUP, accepted, leaked, question
 from posttrain.data import rows
 from posttrain.data.records import SPLITS, Problem
-from posttrain.graders.registry import self_check
+from posttrain.graders.registry import Grading
 from posttrain.spec.errors import Mismatch
 
 SIDES = ("train", "probe", "val", "test")
@@ -34,20 +34,20 @@ class Audit:
         return sum(self.counts[name] for name in SIDES)
 
 
-def audit(folder: Path, exams: Index | None) -> Audit:
+def audit(folder: Path, exams: Index | None, grading: Grading) -> Audit:
     """Read every split again. Mismatch where one problem stands on two sides."""
     splits = {name: rows.read_all(folder / f"{name}.jsonl", Problem) for name in SPLITS}
     _apart({name: splits[name] for name in SIDES}, dressed=exams is not None)
     overlapping = None
     if exams is not None:
-        own = index((problem.prompt for problem in splits["test"]), n=exams.n)
+        own = index(map(question, splits["test"]), n=exams.n)
         overlapping = sum(bool(leaked(p, (exams, own))) for name in SIDES[:-1] for p in splits[name])
     return Audit(
         counts={name: len(problems) for name, problems in splits.items()},
         solutions=sum(len(problem.solutions) for name in SIDES for problem in splits[name]),
         rejected_solutions=sum(len(problem.solutions) for problem in splits["rejects"]),
         overlapping=overlapping,
-        bad_golds=sum(not _holds(problem) for name in SIDES for problem in splits[name]),
+        bad_golds=_bad([problem for name in SIDES for problem in splits[name]], grading),
     )
 
 
@@ -70,5 +70,16 @@ def _apart(sides: Mapping[str, Sequence[Problem]], *, dressed: bool) -> None:
                 )
 
 
-def _holds(problem: Problem) -> bool:
-    return self_check(problem) and all(accepted(problem, s.text) for s in problem.solutions if s.verified)
+def _bad(problems: Sequence[Problem], grading: Grading) -> int:
+    """Problems whose gold fails itself, or that keep a verified solution their grader refuses."""
+    bad = 0
+    for start in range(0, len(problems), GROUP):
+        group = problems[start : start + GROUP]
+        golds = grading.self_checks(group)
+        claimed = [
+            problem.model_copy(update={"solutions": tuple(s for s in problem.solutions if s.verified)})
+            for problem, holds in zip(group, golds, strict=True)
+            if holds
+        ]
+        bad += golds.count(False) + sum(not all(right) for right in accepted(claimed, grading))
+    return bad

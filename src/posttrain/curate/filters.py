@@ -2,10 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 from posttrain.algos.overlap import Index
 from posttrain.data.records import Problem
-from posttrain.graders.registry import grader, self_check
+from posttrain.graders.registry import Grading
+
+GROUP = 512
+"""Problems that are graded at once."""
+
+
+CALLED = frozenset({"mbpp", "humaneval", "apps", "livecodebench"})
+"""Templates of the exercises in files: their prompts end in a paragraph that says how a program is called."""
 
 
 @dataclass(frozen=True)
@@ -66,29 +75,59 @@ def clean(problems: Iterable[Problem], exams: Sequence[Index], log: Log) -> Iter
 
 def leaked(problem: Problem, exams: Sequence[Index]) -> tuple[str, ...]:
     """The n-grams that a problem's prompt or solutions share with exams, sorted."""
-    texts = (problem.prompt, *(solution.text for solution in problem.solutions))
+    texts = (question(problem), *(solution.text for solution in problem.solutions))
     return tuple(sorted({gram for exam in exams for text in texts for gram in exam.shared(text)}))
 
 
-def verified(problems: Iterable[Problem], log: Log) -> Iterator[Problem]:
-    """Problems whose gold grades itself right, with those of their solutions that the grader accepts.
+def question(problem: Problem) -> str:
+    """What is compared of a problem: its prompt, of an exercise without the last paragraph, which is ours.
 
-    What fails goes to `log.rejected`; a problem that had solutions and keeps none goes there whole.
+    With that paragraph a short question would equal no exam's as a whole, and questions that end alike would share it.
     """
-    for problem in problems:
-        if not self_check(problem):
-            log.rejected.append(problem)
-            continue
-        right = tuple(s for s in problem.solutions if accepted(problem, s.text))
-        if len(right) == len(problem.solutions):
-            yield problem
-            continue
-        wrong = tuple(s.model_copy(update={"verified": False}) for s in problem.solutions if s not in right)
-        log.rejected.append(problem.model_copy(update={"solutions": wrong}))
-        if right:
-            yield problem.model_copy(update={"solutions": right})
+    return (problem.prompt.rpartition("\n\n")[0] if problem.template in CALLED else "") or problem.prompt
 
 
-def accepted(problem: Problem, text: str) -> bool:
-    """Whether the problem's grader finds a response right."""
-    return grader(problem.answer_type)(problem, text).correct
+def verified(problems: Iterable[Problem], log: Log, grading: Grading, *, most: int | None = None) -> Iterator[Problem]:
+    """Problems whose gold grades itself right, with those of their solutions that the grader accepts, at most `most`.
+
+    What fails goes to `log.rejected`; a problem that had solutions and keeps none goes there whole. Many are graded at
+    once, but none is taken that `most` good ones could do without.
+    """
+    source, left = iter(problems), most
+    while left is None or left > 0:
+        group = list(islice(source, GROUP if left is None else min(GROUP, left)))
+        if not group:
+            return
+        found = [good for good in map(partial(_kept, log=log), *_checked(group, grading)) if good is not None]
+        left = None if left is None else left - len(found)
+        yield from found
+
+
+def _checked(group: Sequence[Problem], grading: Grading) -> tuple[Sequence[Problem], list[bool], list[list[bool]]]:
+    """Problems, whether the gold of each holds, and which of its solutions are right where it does."""
+    golds = grading.self_checks(group)
+    right = accepted([problem for problem, holds in zip(group, golds, strict=True) if holds], grading)
+    told = iter(right)
+    return group, golds, [next(told) if holds else [] for holds in golds]
+
+
+def _kept(problem: Problem, holds: bool, right: Sequence[bool], log: Log) -> Problem | None:
+    """The problem with its right solutions; None where nothing of it can be kept."""
+    if not holds:
+        log.rejected.append(problem)
+        return None
+    if all(right):
+        return problem
+    wrong = tuple(
+        s.model_copy(update={"verified": False}) for s, ok in zip(problem.solutions, right, strict=True) if not ok
+    )
+    log.rejected.append(problem.model_copy(update={"solutions": wrong}))
+    good = tuple(s for s, ok in zip(problem.solutions, right, strict=True) if ok)
+    return problem.model_copy(update={"solutions": good}) if good else None
+
+
+def accepted(problems: Sequence[Problem], grading: Grading) -> list[list[bool]]:
+    """Which solutions of each problem its grader finds right; all are graded as one batch."""
+    asked = [(problem, solution.text) for problem in problems for solution in problem.solutions]
+    grades = iter(grading.grade_all([problem for problem, _ in asked], [text for _, text in asked]))
+    return [[next(grades).correct for _ in problem.solutions] for problem in problems]

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from posttrain.algos.overlap import Index, index
-from posttrain.curate.filters import Log, clean, verified
+from posttrain.curate.filters import Log, clean, question, verified
 from posttrain.curate.sources import Source
 from posttrain.curate.worlds import Side
 from posttrain.data.records import Problem
+from posttrain.graders.registry import Grading
 from posttrain.spec.errors import Mismatch
 
 
@@ -23,19 +23,20 @@ class Want:
 
 
 def select(
-    source: Source, wants: Mapping[Side, Want], *, exams: Index | None, log: Log, domain: str
+    source: Source, wants: Mapping[Side, Want], *, exams: Index | None, log: Log, grading: Grading, domain: str
 ) -> Mapping[Side, list[Problem]]:
     """Problems for every side, the exam of the test side first: nothing on another side shares an n-gram with it.
 
     `exams` holds the user's own exams; None: no side is compared with any exam. Mismatch where a side has too few.
     """
-    test = _take("test", verified(_shortened(source("test"), 0), log), wants["test"].problems, domain)
-    known = () if exams is None else (exams, index((problem.prompt for problem in test), n=exams.n))
+    size = wants["test"].problems
+    test = _enough("test", verified(_shortened(source("test"), 0), log, grading, most=size), size, domain)
+    known = () if exams is None else (exams, index(map(question, test), n=exams.n))
     found: dict[Side, list[Problem]] = {"test": test}
     for side, want in wants.items():
         if side not in found:
-            fit = verified(_shortened(clean(source(side), known, log), want.solutions), log)
-            found[side] = _take(side, fit, want.problems, domain)
+            fit = _shortened(clean(source(side), known, log), want.solutions)
+            found[side] = _enough(side, verified(fit, log, grading, most=want.problems), want.problems, domain)
     return found
 
 
@@ -43,8 +44,8 @@ def _shortened(problems: Iterable[Problem], solutions: int | None) -> Iterable[P
     return (problem.model_copy(update={"solutions": problem.solutions[:solutions]}) for problem in problems)
 
 
-def _take(side: Side, problems: Iterable[Problem], size: int | None, domain: str) -> list[Problem]:
-    found = list(islice(problems, size))
+def _enough(side: Side, problems: Iterable[Problem], size: int | None, domain: str) -> list[Problem]:
+    found = list(problems)
     if len(found) < (size or 0) or (size is None and not found):
         raise Mismatch(
             f"{size or 1} problems are needed on the {side} side, {len(found)} are available",

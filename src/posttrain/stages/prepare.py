@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, MissingNeed
 from posttrain.spec.gate import Gate, Metric, Metrics
 from posttrain.spec.knobs import Closed, File, Variant, tagged
 from posttrain.spec.knobs import Knobs as BaseKnobs
@@ -175,17 +176,22 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
 
 def run(ctx: Context[Knobs]) -> Outcome:
     """Choose problems for every side, write them, then read all of it again and count what is wrong."""
+    from posttrain.runners.judging import grading
+
+    with grading(ctx, remembers=True) as judge:
+        return _made(ctx, judge)
+
+
+def _made(ctx: Context[Knobs], judge: "Grading") -> Outcome:
     from posttrain.curate.filters import Log
     from posttrain.curate.select import select
     from posttrain.data import rows
-    from posttrain.graders.registry import Grading
 
     knobs, log = ctx.knobs, Log()
     assert knobs.domain is not None
     exams = _exams(knobs.decontam)
-    grading = Grading(sandbox=ctx.resources.sandbox, servers=ctx.resources.cpus)
-    source, wants = _wanted(ctx, log, grading)
-    sides = select(source, wants, exams=exams, log=log, domain=knobs.domain)
+    source, wants = _wanted(ctx, log, judge)
+    sides = select(source, wants, exams=exams, log=log, grading=judge, domain=knobs.domain)
     for name, problems in {**sides, "rejects": log.rejected}.items():
         rows.write(ctx.out / f"{name}.jsonl", problems)
     if exams is not None:
@@ -203,11 +209,25 @@ def run(ctx: Context[Knobs]) -> Outcome:
     (ctx.out / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     _remark(ctx, log)
     made = Artifact(node="", type=MAKES, path=ctx.out, digest="")
-    return Outcome(measure(made, knobs))
+    return Outcome(_measured(made, knobs, judge))
 
 
 def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
-    """Every metric from the files; `overlap` and `bad_golds` by a second pass over the rows as written."""
+    """Every metric from the files; `overlap` and `bad_golds` by a second pass over the rows as written.
+
+    Expression tasks are computed where that is all there is: their metrics can be counted where no program may run.
+    """
+    from posttrain.graders.registry import Grading
+    from posttrain.runners.judging import anew
+
+    if knobs.code_tasks == "expression":
+        with suppress(MissingNeed):
+            return _measured(artifact, knobs, Grading(sandbox="none"))
+    with anew() as judge:
+        return _measured(artifact, knobs, judge)
+
+
+def _measured(artifact: Artifact, knobs: Knobs, judge: "Grading") -> Metrics:
     from posttrain.algos.overlap import Index
     from posttrain.curate.audit import audit
 
@@ -215,7 +235,7 @@ def measure(artifact: Artifact, knobs: Knobs) -> Metrics:
     if decontam.enabled:
         grams = artifact.file(EXAMS).read_text(encoding="utf-8").split()
         exams = Index(decontam.n, frozenset(grams))
-    found = audit(artifact.path, exams)
+    found = audit(artifact.path, exams, judge)
     report = json.loads(artifact.file(REPORT).read_text(encoding="utf-8"))
     solved = found.solutions + found.rejected_solutions
     off = "decontamination is off"
