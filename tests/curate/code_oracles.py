@@ -10,25 +10,26 @@ from contextlib import redirect_stdout
 from fractions import Fraction
 from typing import Any
 
-from oracles import curve, numbers
+from oracles import numbers
 
 from posttrain.data.records import Problem
 
 Function = Callable[..., Any]
 
 
-def _line(text: str, x: int) -> int:
-    """`3a-2` at x, whatever its letter."""
-    return curve(re.sub("[a-z]", "x", text))(x)
+def _inside(text: str, x: int) -> int:
+    """`3(a-2)` at x, whatever its letter: added up as often as it says."""
+    times, more = re.fullmatch(r"(\d+)\([a-z]([+-]\d+)\)", text).groups()
+    return sum(x + int(more) for _ in range(int(times)))
 
 
 def _express(prompt: str) -> Function:
-    bound = re.fullmatch(r"f\(a,b\): the (\w+) of (\d+)([ab])([+-]\d+) and ([ab])\.", prompt)
+    bound = re.fullmatch(r"f: the (\w+) of (\d+\(([ab]).+\)) and ([ab])\.", prompt)
     if bound:
-        kind, times, one, more, other = bound.groups()
+        kind, text, one, other = bound.groups()
         best = {"larger": lambda u, v: u if u > v else v, "smaller": lambda u, v: u if u < v else v}[kind]
-        return lambda a, b: best(Fraction(times) * {"a": a, "b": b}[one] + Fraction(more), {"a": a, "b": b}[other])
-    times, one, word, inner = re.fullmatch(r"f\(a,b\): (\d+)([ab]) (plus|minus) (.+)\.", prompt).groups()
+        return lambda a, b: best(_inside(text, {"a": a, "b": b}[one]), {"a": a, "b": b}[other])
+    text, one, word, inner = re.fullmatch(r"f: (\d+\(([ab]).+\)) (plus|minus) (.+)\.", prompt).groups()
     kind, other, number = re.fullmatch(r"(?:the )?(\w+) of ([ab])(?: by|,) (\d+)", inner).groups()
     n = int(number)
 
@@ -42,7 +43,7 @@ def _express(prompt: str) -> Function:
 
     def value(a: int, b: int) -> int:
         given = {"a": a, "b": b}
-        return int(times) * given[one] + (right(given[other]) if word == "plus" else -right(given[other]))
+        return _inside(text, given[one]) + (right(given[other]) if word == "plus" else -right(given[other]))
 
     return value
 
@@ -59,8 +60,8 @@ def _induce_two(prompt: str) -> Function:
 
 
 def _choose(prompt: str) -> Function:
-    pattern = r"f\(a\): (\d+)a if (above|below|at least|at most) (\d+), else (.+)\."
-    times, word, bound, other = re.fullmatch(pattern, prompt).groups()
+    pattern = r"f: (.+) if (above|below|at least|at most) (\d+), else (\d+)\."
+    text, word, bound, other = re.fullmatch(pattern, prompt).groups()
     n = int(bound)
     fits = {
         "above": lambda a: a not in range(-200, n + 1),
@@ -68,16 +69,16 @@ def _choose(prompt: str) -> Function:
         "at least": lambda a: a not in range(-200, n),
         "at most": lambda a: a in range(-200, n + 1),
     }[word]
-    return lambda a: int(times) * a if fits(a) else _line(other, a)
+    return lambda a: _inside(text, a) if fits(a) else int(other)
 
 
 def _gather(prompt: str) -> Function:
     if "count" in prompt:
-        low, high = numbers(prompt)
-        return lambda s: sum(not (x < low or x > high) for x in s)
-    text, word, bound = re.fullmatch(r"f\(s\): sum of (.+) over x (above|below) (\d+)\.", prompt).groups()
+        reach, middle = numbers(prompt)
+        return lambda s: sum(abs(x - middle) <= reach for x in s)
+    text, word, bound = re.fullmatch(r"f: sum of (.+) over x (above|below) (\d+)\.", prompt).groups()
     side = 1 if word == "above" else -1
-    return lambda s: sum(_line(text, x) for x in s if (x - int(bound)) * side > 0)
+    return lambda s: sum(_inside(text, x) for x in s if (x - int(bound)) * side > 0)
 
 
 def _rounds(prompt: str) -> Function:
@@ -86,15 +87,15 @@ def _rounds(prompt: str) -> Function:
     def value(n: int) -> int:
         x = int(start)
         while n:
-            x, n = _line(text, x), n - 1
+            x, n = _inside(text, x), n - 1
         return x
 
     return value
 
 
 def _read(prompt: str) -> Function:
-    pattern = r"Read numbers\. Print (\d+) times their (\w+) (plus|minus) (\d+)\."
-    times, word, sign, more = re.fullmatch(pattern, prompt).groups()
+    pattern = r"Read numbers\. Print (\d+) times \((\d+) (more|less) than their (\w+)\)\."
+    times, more, sign, word = re.fullmatch(pattern, prompt).groups()
 
     def value(*s: int) -> int:
         ordered = sorted(s)
@@ -102,7 +103,7 @@ def _read(prompt: str) -> Function:
             "total": sum(s), "largest": ordered[-1], "smallest": ordered[0],
             "count": len(s), "first": s[0], "last": s[-1],
         }[word]  # fmt: skip
-        return int(times) * taken + (int(more) if sign == "plus" else -int(more))
+        return sum(taken + (int(more) if sign == "more" else -int(more)) for _ in range(int(times)))
 
     return value
 

@@ -1,7 +1,7 @@
 """Drawing problems from the built-in worlds: endless, distinct on one side of the split, or for pre-training text."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from random import Random
 from typing import Literal
 
@@ -27,6 +27,9 @@ DOMAINS = tuple(_TEMPLATES)
 
 USUAL = 2
 """The difficulty unless another is asked for."""
+
+_RARE = frozenset({"code"})
+"""Domains of which a pre-training text holds every other template only: they are learnt soon."""
 
 _SIDES: tuple[tuple[int, Side], ...] = ((80, "train"), (85, "probe"), (90, "val"), (100, "test"))
 _ID = 16
@@ -101,19 +104,20 @@ def distinct(
 def stream_train(seed: int | str, *, domains: Sequence[str] = DOMAINS, difficulty: int = USUAL) -> Iterator[Problem]:
     """Problems of the train side over all domains without end, in random order; prompts may come again.
 
-    In every run of as many problems as there are templates, each template stands about once.
+    In every run of as many problems as there are templates, each template stands about once; those of `_RARE` stand
+    in every other run.
     """
     rng = _stream(seed, *domains, difficulty)
-    deck = [(domain, template) for domain in domains for template in _of(domain)]
-    while True:
+    deck = [(domain, n, template) for domain in domains for n, template in enumerate(_of(domain))]
+    for turn in count():
         rng.shuffle(deck)
-        for domain, template in deck:
-            while True:
+        for domain, n, template in deck:
+            while domain not in _RARE or n % 2 == turn % 2:
                 made = template(rng, difficulty)
                 digest = overlap.digest(made.prompt)
                 if _side(digest) == "train":
+                    yield _problem(domain, template, made, digest, difficulty)
                     break
-            yield _problem(domain, template, made, digest, difficulty)
 
 
 def _of(domain: str, expression_only: bool = False) -> tuple[Template, ...]:

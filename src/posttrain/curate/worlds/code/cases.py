@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from posttrain.curate.worlds.template import Made
+from posttrain.curate.worlds.template import Made, product, signed
 
 ASSERTS = 8
 """Hidden assertions of a function."""
@@ -30,6 +30,11 @@ def formula(*terms: tuple[int, str]) -> str:
             size = name if name and abs(coefficient) == 1 else f"{abs(coefficient)}" + (f"*{name}" if name else "")
             written += ("-" if coefficient < 0 else "+" if written else "") + size
     return written or "0"
+
+
+def bracket(times: int, name: str, more: int) -> tuple[str, str, tuple[str, ...]]:
+    """`6(a+18)` as a prompt asks it, `6*a+108` as a program writes it, and the step between."""
+    return f"{times}({name}{signed(more)})", formula((times, name), (times * more, "")), (product(times, more),)
 
 
 def function(

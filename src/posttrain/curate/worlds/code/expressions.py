@@ -2,23 +2,24 @@
 
 from random import Random
 
-from posttrain.curate.worlds.code.cases import ASSERTS, formula, function, own
-from posttrain.curate.worlds.template import Made, Template, pick, signed
+from posttrain.curate.worlds.code.cases import ASSERTS, bracket, formula, function, own
+from posttrain.curate.worlds.template import Made, Template, pick, product, signed
 
 _OF_TWO = {"larger": max, "smaller": min}
 
 
 def express(rng: Random, level: int) -> Made:
-    """`f(a,b): 3a plus the larger of b, 7.`, or smaller, remainder, quotient; or `the larger of 3a+7 and b.`"""
-    reach, top = (6, 9, 19)[level - 1], (40, 60, 99)[level - 1]
-    times, number = rng.randint(2, reach), rng.randint(2, top)
+    """`f: 3(a+7) plus the larger of b, 25.`, or smaller, remainder, quotient; or `f: the larger of 3(a+7) and b.`"""
+    reach, size, top = (6, 9, 19)[level - 1], (20, 30, 60)[level - 1], (40, 60, 99)[level - 1]
+    times, more, number = rng.randint(2, reach), pick(rng, -size, size), rng.randint(2, top)
     one, other = rng.sample("ab", 2)
     kind = rng.choice(("larger", "smaller", "remainder", "quotient", "bound"))
     if kind == "bound":
-        return _bound(rng, times, pick(rng, -top, top), one, other)
+        return _bound(rng, times, more, one, other)
     sign, word = rng.choice(((1, "plus"), (-1, "minus")))
     asked = f"the {kind} of {other}, {number}" if kind in _OF_TWO else f"{kind} of {other} by {number}"
-    prompt = f"f(a,b): {times}{one} {word} {asked}."
+    inside, line, steps = bracket(times, one, more)
+    prompt = f"f: {inside} {word} {asked}."
     part = {
         "larger": f"max({other},{number})",
         "smaller": f"min({other},{number})",
@@ -30,35 +31,35 @@ def express(rng: Random, level: int) -> Made:
         x, y = (a, b) if one == "a" else (b, a)
         whole, rest = divmod(y, number)
         inner = {"remainder": rest, "quotient": whole}.get(kind)
-        return times * x + sign * (inner if inner is not None else _OF_TWO[kind](y, number))
+        return times * (x + more) + sign * (inner if inner is not None else _OF_TWO[kind](y, number))
 
     draw = own(prompt)
     near = [number - 1, number, number + 1, 2 * number + 1, *(draw.randint(0, 3 * number) for _ in range(ASSERTS - 4))]
     pairs = [(pick(draw, -9, 9), y) for y in near]
-    program = f"def f(a,b): return {times}*{one}{'+' if sign > 0 else '-'}{part}"
+    program = f"def f(a,b): return {line}{'+' if sign > 0 else '-'}{part}"
     arguments = [(x, y) if one == "a" else (y, x) for x, y in pairs]
-    return function(prompt, (f"{times}*{one}", part), program, value, arguments)
+    return function(prompt, steps, program, value, arguments)
 
 
-def _bound(rng: Random, times: int, number: int, one: str, other: str) -> Made:
+def _bound(rng: Random, times: int, more: int, one: str, other: str) -> Made:
     kind = rng.choice(tuple(_OF_TWO))
-    prompt = f"f(a,b): the {kind} of {times}{one}{signed(number)} and {other}."
-    line = formula((times, one), (number, ""))
+    inside, line, steps = bracket(times, one, more)
+    prompt = f"f: the {kind} of {inside} and {other}."
 
     def value(a: int, b: int) -> int:
         x, y = (a, b) if one == "a" else (b, a)
-        return _OF_TWO[kind](number + x * times, y)
+        return _OF_TWO[kind]((more + x) * times, y)
 
     draw = own(prompt)
     gaps = (-1, 1, -2, 2, *(pick(draw, -30, 30) for _ in range(ASSERTS - 4)))
-    pairs = [(x, times * x + number + gap) for x, gap in zip(draw.sample(range(1, 20), ASSERTS), gaps, strict=True)]
+    pairs = [(x, times * (x + more) + gap) for x, gap in zip(draw.sample(range(1, 20), ASSERTS), gaps, strict=True)]
     program = f"def f(a,b): return {_OF_TWO[kind].__name__}({line},{other})"
     arguments = [(x, y) if one == "a" else (y, x) for x, y in pairs]
-    return function(prompt, (line,), program, value, arguments)
+    return function(prompt, steps, program, value, arguments)
 
 
 def induce(rng: Random, level: int) -> Made:
-    """`f is linear: f(3)=11, f(7)=23.`"""
+    """`f is linear: f(3)=11, f(4)=14.`"""
     rate, start, points, steps = linear(rng, level)
     (x, left), (y, right) = points
     prompt = f"f is linear: f({x})={left}, f({y})={right}."
@@ -68,36 +69,30 @@ def induce(rng: Random, level: int) -> Made:
 
 
 def linear(rng: Random, level: int) -> tuple[int, int, tuple[tuple[int, int], tuple[int, int]], tuple[str, ...]]:
-    """Rate, start, two points and the steps from these to those of a linear function of one number."""
-    reach, top = (6, 9, 12)[level - 1], (12, 20, 30)[level - 1]
+    """Rate, start, two neighbouring points and the steps from these to those of a linear function of one number."""
+    reach, top = (6, 9, 9)[level - 1], (24, 24, 40)[level - 1]
     rate = rng.randint(2, reach) if level < 3 else pick(rng, -reach, reach)
-    start, x = pick(rng, -top, top), rng.randint(1, 6)
-    gap = rng.randint(1, (3, 5, 5)[level - 1])
-    y = x + gap
-    left, right = rate * x + start, rate * y + start
-    rise = f"{right}{signed(-left)}={right - left}"
-    steps = (
-        *((rise,) if gap == 1 else (rise, f"{y}-{x}={gap}", f"{right - left}/{gap}={rate}")),
-        f"{left}{signed(-rate)}*{x}={start}",
-    )
-    return rate, start, ((x, left), (y, right)), steps
+    start, x = pick(rng, -top, top), rng.randint(1, 9)
+    left, right = rate * x + start, rate * (x + 1) + start
+    steps = (f"{right}{signed(-left)}={rate}", product(rate, x), f"{left}{signed(-rate * x)}={start}")
+    return rate, start, ((x, left), (x + 1, right)), steps
 
 
 def induce_two(rng: Random, level: int) -> Made:
-    """`linear(1,2)=9, (2,2)=15, (1,3)=14.`"""
-    reach, top = (6, 9, 15)[level - 1], (9, 20, 30)[level - 1]
-    p, start = rng.randint(2, reach), pick(rng, -top, top)
-    q = rng.randint(2, reach) if level < 3 else pick(rng, -9, 9)
-    x, y = rng.randint(1, 4), rng.randint(1, 4)
-    here = p * x + q * y + start
-    prompt = f"linear({x},{y})={here}, ({x + 1},{y})={here + p}, ({x},{y + 1})={here + q}."
+    """`linear(0,2)=9, (1,2)=15, (0,3)=14.`"""
+    reach, top = (6, 9, 9)[level - 1], (12, 20, 40)[level - 1]
+    p, q, start = rng.randint(2, reach), rng.randint(2, reach), pick(rng, -top, top)
+    y = rng.randint(1, 4)
+    here = q * y + start
+    prompt = f"linear(0,{y})={here}, (1,{y})={here + p}, (0,{y + 1})={here + q}."
     steps = (
         f"{here + p}{signed(-here)}={p}",
         f"{here + q}{signed(-here)}={q}",
-        f"{here}{signed(-p)}*{x}{signed(-q)}*{y}={start}",
+        product(q, y),
+        f"{here}{signed(-q * y)}={start}",
     )
     program = f"def linear(a,b): return {formula((p, 'a'), (q, 'b'), (start, ''))}"
-    arguments = _pairs(own(prompt), ((x, y), (x + 1, y), (x, y + 1)))
+    arguments = _pairs(own(prompt), ((0, y), (1, y), (0, y + 1)))
     return function(prompt, steps, program, lambda a, b: start + q * b + p * a, arguments, entry="linear")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from random import Random
 
-from posttrain.curate.worlds.code.cases import RUNS, formula, own, script
+from posttrain.curate.worlds.code.cases import RUNS, bracket, formula, own, script
 from posttrain.curate.worlds.code.expressions import linear
 from posttrain.curate.worlds.template import Made, Template
 
@@ -19,13 +19,14 @@ _PARTS: dict[str, tuple[str, Callable[[Sequence[int]], int]]] = {
 
 
 def line(rng: Random, level: int) -> Made:
-    """`Read numbers. Print 3 times their largest plus 7.`; or total, smallest, count, first, last; or minus."""
-    times, more = rng.randint(2, (6, 9, 19)[level - 1]), rng.randint(1, (40, 60, 99)[level - 1])
+    """`Read numbers. Print 3 times (7 more than their largest).`; or total, smallest, count, first, last; or less."""
+    times, size = rng.randint(2, (6, 9, 19)[level - 1]), rng.randint(1, (40, 40, 60)[level - 1])
     word, (part, taken) = rng.choice(tuple(_PARTS.items()))
-    sign, name = rng.choice(((1, "plus"), (-1, "minus")))
-    prompt = f"Read numbers. Print {times} times their {word} {name} {more}."
-    program = f"s=list(map(int,input().split()))\nprint({formula((times, part), (sign * more, ''))})"
-    return script(prompt, (part,), program, lambda *s: sign * more + taken(s) * times, _lines(own(prompt)))
+    sign, name = rng.choice(((1, "more"), (-1, "less")))
+    _, line, steps = bracket(times, part, sign * size)
+    prompt = f"Read numbers. Print {times} times ({size} {name} than their {word})."
+    program = f"s=list(map(int,input().split()))\nprint({line})"
+    return script(prompt, steps, program, lambda *s: (sign * size + taken(s)) * times, _lines(own(prompt)))
 
 
 def _lines(draw: Random) -> list[list[int]]:
@@ -38,7 +39,7 @@ def _lines(draw: Random) -> list[list[int]]:
 
 
 def echo(rng: Random, level: int) -> Made:
-    """`Linear: input 3 prints 11, 7 prints 23.`"""
+    """`Linear: input 3 prints 11, 4 prints 14.`"""
     rate, start, points, steps = linear(rng, level)
     (x, left), (y, right) = points
     prompt = f"Linear: input {x} prints {left}, {y} prints {right}."
