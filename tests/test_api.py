@@ -110,3 +110,14 @@ def test_planning_knows_no_torch(made: Asked) -> None:
         "assert not {'torch', 'transformers', 'rich', 'jinja2'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_run_with_a_lower_sandbox_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-D14: below L2 the environment must agree, or the run ends with exit 2 before its first node."""
+    monkeypatch.delenv("POSTTRAIN_SANDBOX_L1", raising=False)
+    (tmp_path / "data.toml").write_text(DATA + '\n[resources]\nsandbox = "L1"\n')
+    asked = Asked(tmp_path / "data.toml", run=tmp_path / "run")
+    with pytest.raises(UsageError, match="POSTTRAIN_SANDBOX_L1 is not 1") as caught:
+        api.run(asked)
+    assert caught.value.code == 2 and not (tmp_path / "run" / "prepare").exists()
+    assert not api.plan(asked).plan.idle

@@ -36,7 +36,7 @@ from posttrain.reports.read import read as read_view
 from posttrain.reports.view import View
 from posttrain.spec.errors import UsageError
 from posttrain.spec.gate import Verdict
-from posttrain.spec.knobs import Resources
+from posttrain.spec.knobs import Resources, permit
 from posttrain.spec.load import load
 from posttrain.spec.recipe import Recipe
 from posttrain.spec.stage import Kinds
@@ -155,9 +155,10 @@ def run(
         views, purse = Views(recipe, place), Purse(place, recipe.budget)
         made = planning.make(outlook, bench, views)
         _refuse_left_out(made)
-        capacity = Capacity.of_machine(
-            (graph.nodes[id] for id, decision in made.decisions.items() if decision.action != "keep"), asked.jobs
-        )
+        due = [graph.nodes[id] for id, decision in made.decisions.items() if decision.action != "keep"]
+        for node in due:
+            permit(node.resources.sandbox, os.environ)
+        capacity = Capacity.of_machine(due, asked.jobs)
         invocation = secrets.token_hex(4)
         tail = Tail(place.ledger, from_end=True)
         with contextlib.closing(Ledger(place.ledger, run=invocation)) as record:

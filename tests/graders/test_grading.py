@@ -13,6 +13,7 @@ import pytest
 
 from posttrain.graders.code import LONGEST
 from posttrain.graders.registry import Grading, self_check
+from posttrain.graders.sandbox.service import Service
 from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.knobs import Resources, permit
 
@@ -240,3 +241,25 @@ def test_what_could_not_be_run_is_told_apart_from_nothing():
         grades = grading.grade_all([DOUBLE] * 2, texts)
     assert [grade.outcome for grade in grades] == ["runtime_error", "no_answer"]
     assert [grade.answer is None for grade in grades] == [False, True]
+
+
+def test_programs_run_on_the_machine_that_the_resource_names():
+    """S-D14: external sandboxes plug in."""
+    with Service("127.0.0.1", 0, token="", servers=1) as service:
+        answering = threading.Thread(target=service.serve_forever)
+        answering.start()
+        with Grading(sandbox=f"http://127.0.0.1:{service.server_address[1]}") as grading:
+            grades = grading.grade_all([DOUBLE] * 3, [RIGHT, WRONG, "def f(n): return g(n)"])
+            assert grading.self_checks([Problem(json.dumps({**TESTS, "reference": RIGHT}))]) == [True]
+            assert grading.level == service.level
+        service.shutdown()
+        answering.join()
+    assert [grade.outcome for grade in grades] == ["right", "wrong", "runtime_error"]
+
+
+def test_a_level_below_the_second_is_refused_before_any_program():
+    """S-D14: exit 2, and the variable is named."""
+    with Grading(sandbox="L1") as grading:
+        assert grading.grade_all([Problem("12", "maths")], ["\\boxed{12}"])[0].correct
+        with pytest.raises(UsageError, match="POSTTRAIN_SANDBOX_L1"):
+            grading.ready([DOUBLE])

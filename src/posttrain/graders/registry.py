@@ -1,6 +1,7 @@
 """Which grader grades which type of answer, and grading in batches."""
 
 import os
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 from posttrain.graders import code, maths, options
 from posttrain.graders.answers import box
 from posttrain.graders.base import Grade, Graded, Grader
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, MissingNeed
 
 if TYPE_CHECKING:
-    from posttrain.graders.sandbox.pool import Pool
+    from posttrain.graders.sandbox.pool import Sandbox
 
 _GRADERS: dict[str, Grader] = {"maths": maths.grade, "options": options.grade, "code": code.grade}
 
@@ -55,7 +56,7 @@ class Grading:
         `maths` grades answers of that type. `remembers`: a program that passed its tests once is not run again.
         """
         self._sandbox, self._servers, self._maths = sandbox, servers, maths
-        self._pool: Pool | None = None
+        self._pool: Sandbox | None = None
         self._close: Callable[[], object] | None = None
         self._owner = os.getpid()
         self._passed: code.Passed | None = set() if remembers else None
@@ -122,15 +123,26 @@ class Grading:
         self.close()
 
     @property
-    def _opens(self) -> "Callable[[], Pool] | None":
+    def _opens(self) -> "Callable[[], Sandbox] | None":
         return None if self._sandbox == "none" else self._opened
 
-    def _opened(self) -> "Pool":
+    def _opened(self) -> "Sandbox":
         if self._pool is None or self._owner != os.getpid():  # a process forked from the owner needs its own
-            from posttrain.graders.sandbox import level
-            from posttrain.graders.sandbox.pool import Pool
-
-            self._pool = Pool(level.find(self._sandbox), servers=self._servers)
+            self._pool = _sandbox(self._sandbox, self._servers)
             self._close = weakref.finalize(self, self._pool.close)
             self._owner = os.getpid()
         return self._pool
+
+
+def _sandbox(wanted: str, servers: int) -> "Sandbox":
+    """What `resources.sandbox` names: a server elsewhere, or a pool at the best level that works here."""
+    if sys.platform == "win32":
+        raise MissingNeed(
+            "programs of a model are run on Linux, or asked of a server by Linux and macOS; this is Windows",
+            remedy="Add --profile nojail, which keeps to expression tasks and runs no program.",
+        )
+    from posttrain.graders.sandbox import level
+    from posttrain.graders.sandbox.pool import Pool
+    from posttrain.graders.sandbox.remote import Remote
+
+    return Remote(wanted) if "://" in wanted else Pool(level.find(wanted), servers=servers)

@@ -58,8 +58,9 @@ def find(required: str = "L2") -> str:
     raise MissingNeed(
         f"no program can be run safely here: sandbox level {required} is required, and {lacking}",
         remedy=(
-            "Run on Linux 5.13 or newer, x86-64, with Landlock and seccomp; or add --profile nojail, which keeps to "
-            "expression tasks and runs no program."
+            "Run on Linux 5.13 or newer, x86-64, with Landlock and seccomp; or name a machine that can, by "
+            'resources.sandbox = "http://HOST:PORT" (there: posttrain sandbox serve); or add --profile nojail, which '
+            "keeps to expression tasks and runs no program."
         ),
     )
 

@@ -28,7 +28,6 @@ GRACE = 3.0
 """Seconds after a deadline in which a server must have reported, or be taken for dead."""
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between attempts while this machine is short of something; then what waits ends as `sandbox_error`."""
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _FILE = 1 << 20
 """Bytes at which the kernel stops a program's writing to any of its outputs."""
 
@@ -393,5 +392,5 @@ def _memory(content: bytes | None) -> int:
         while view:
             view = view[os.write(fd, view) :]
         os.lseek(fd, 0, os.SEEK_SET)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
     return fd
