@@ -4,6 +4,7 @@ import math
 import re
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,3 +98,22 @@ def test_an_unknown_value_is_words_not_a_dot():
 def test_a_bar_is_to_scale_with_its_part():
     drawing = plot.bar(5.0, longest=10.0, part=2.5)
     assert re.findall(r'width="([\d.]+)" height="12"', drawing) == ["130.0", "65.0"]
+
+
+@pytest.mark.parametrize("names", [["rl_math_short", "rl_math_long", "rl_math_longer", "rl_code"], ["a", "b", "c"]])
+def test_names_of_stages_stand_whole_and_apart(names):
+    """S-E4: stages that follow one another keep their names apart, also where a stretch is shorter than its name."""
+    series = [Series(name, ((i, 0.5), (i + 1, 0.6))) for i, name in enumerate(names)]
+    drawn = plot.lines(series, title="t", x_label="step")
+    found = re.findall(r'<text class="name s\d" x="([\d.]+)" y="(\d+)">([^<]+)</text>', drawn)
+    assert [name for *_, name in found] == names
+    for i, (x, y, name) in enumerate(found):
+        right = float(x) + 6 * len(name)
+        assert right <= 360.5
+        assert all(right <= float(other) or y != row for other, row, _ in found[i + 1 :])
+
+
+def test_a_last_stage_of_one_step_keeps_its_name():
+    series = [Series(name, ((i, 0.5),), marks=True) for i, name in enumerate(("first", "middle", "a_longer_one"))]
+    drawn = plot.lines(series, title="t", x_label="step")
+    assert ">a_longer_one</text>" in drawn and ">middle</text>" in drawn

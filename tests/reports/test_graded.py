@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cli.door import posttrain
+from posttrain.data.records import Problem, Score
 from posttrain.reports.evidence import graded
 from posttrain.reports.html import page
 from posttrain.reports.learning import learning
@@ -103,3 +104,26 @@ def test_hostile_names_of_outcomes_are_text(tmp_path):
     folder = coded(tmp_path, level=hostile, told={"exam_base": {hostile: {hostile: 3}}})
     assert "<script" not in page(read(folder))
     assert json.dumps(plain(read(folder)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ('{"entry":"f","reference":"def f(a): return a","tests":"assert f(9) == 9"}', "def f(a): return a"),
+        ('{"stdin":[["1","2"]]}', "hidden tests"),
+        ("[3", "[3"),
+    ],
+)
+def test_the_gold_of_a_program_is_a_program(tmp_path, answer, shown):
+    """S-D14: of hidden tests the report shows that there are, not what they expect."""
+    recorder = Recorder(tmp_path)
+    asked = Problem(id="p", domain="code", prompt="nine", answer=answer, answer_type="code")
+    told = {"outcome": "wrong", "answer": "x", "text": "x", "tokens": 1, "finish": "stop"}
+    row = Score(id="p", domain="code", sample=0, correct=False, **told)
+    recorder.node("prepare/code", "prepare", {}, type="data", files={"test.jsonl": [asked]})
+    for exam in ("exam_base", "exam_final"):
+        inputs = {"data": ["prepare/code"]}
+        metrics = {"pass@1": share(0.0)}
+        recorder.node(exam, "evaluate", inputs, type="scores", metrics=metrics, files={"scores.jsonl": [row]})
+    text = page(read(recorder.finish()))
+    assert f'gold <bdi class="code">{shown}</bdi>' in text and "assert f(9)" not in text

@@ -214,11 +214,22 @@ def samples(view: View, before: str, after: str) -> Samples:
         return Samples(before, after, reason=f"the rows cannot be read: {stop}")
     shown = [
         Sample(
-            p.domain, p.id, p.prompt, p.answer, _answered(answers[0].get(p.id, ())), _answered(answers[1].get(p.id, ()))
+            p.domain, p.id, p.prompt, _gold(p), _answered(answers[0].get(p.id, ())), _answered(answers[1].get(p.id, ()))
         )
         for p in problems
     ]
     return Samples(before, after, tuple(sorted(shown, key=lambda s: (s.domain, s.id))))
+
+
+def _gold(problem: Problem) -> str:
+    """What a right answer is: of code a program that is known to pass the tests, or that there are tests."""
+    if problem.answer_type != "code":
+        return problem.answer
+    try:
+        reference = json.loads(problem.answer).get("reference")
+    except (ValueError, AttributeError):
+        return problem.answer
+    return reference if isinstance(reference, str) else "hidden tests"
 
 
 def _answers(path: Path) -> dict[str, list[Score]]:

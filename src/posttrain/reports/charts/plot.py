@@ -6,7 +6,7 @@ Every drawing carries a title and a description for those who cannot see it.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 
@@ -14,6 +14,10 @@ from posttrain.reports.wording import DASH, UNKNOWN, line, number, share
 
 COLOURS = 6
 """How many series have a colour of their own; dashes tell the rest apart."""
+
+
+_LETTER, _GAP, _ROW = 6, 5, 14
+"""Width of a letter, the gap before a name and the height of a row of names, in units of the drawing."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def lines(series: Sequence[Series], *, title: str, x_label: str, width: float = 
     staged, named = _staged(series), len(series) > 1
     widest = max(len(line(one.name)) for one in series)
     margin = min(widest, 20) * 6.2 + 12 if named and not staged else 10
-    frame = _frame(known, (width - margin, height - 34), top=22 if staged else 8)
+    frame = _frame(known, (width - margin, height - 34), top=_ROW + 8 if staged else 8)
+    if staged and _crowded(frame, series):
+        frame = replace(frame, top=frame.top + _ROW)
     body = _axes(frame, x_label) + "".join(_line(frame, one, i) for i, one in enumerate(series))
     if named:
         body += _names_above(frame, series) if staged else _names_at_end(frame, series)
@@ -139,15 +145,32 @@ def _line(frame: _Frame, one: Series, i: int) -> str:
 
 
 def _names_above(frame: _Frame, series: Sequence[Series]) -> str:
-    """Names over the stretch of each line, with a rule where one ends and the next begins."""
-    parts: list[str] = []
-    starts = [frame.at(min(x for x, _ in one.points), 0)[0] for one in series]
-    for i, (one, x, end) in enumerate(zip(series, starts, [*starts[1:], frame.right + 40], strict=True)):
-        room = int((end - x) / 6)
+    """Names over each line, with a rule where one ends and the next begins; in two rows where they would touch."""
+    starts, edge = _starts(frame, series), frame.right + 2 * _GAP
+    rows = 2 if _crowded(frame, series) else 1
+    parts, filled = list[str](), [0.0] * rows
+    for i, (one, begin) in enumerate(zip(series, starts, strict=True)):
         if i:
-            parts.append(f'<path class="grid" d="M{x:.1f} 8V{frame.bottom:g}"/>')
-        parts.append(f'<text class="name s{i % COLOURS + 1}" x="{x + 4:.1f}" y="14">{text(one.name[:room])}</text>')
+            parts.append(f'<path class="grid" d="M{begin:.1f} 8V{frame.bottom:g}"/>')
+        row, x, end = i % rows, begin + _GAP, starts[i + rows] if i + rows < len(starts) else edge
+        if i + rows >= len(starts):
+            x = max(min(x, edge - len(one.name) * _LETTER), filled[row] + _GAP)
+        shown = one.name[: max(0, int((end - x) / _LETTER))]
+        filled[row] = x + len(shown) * _LETTER
+        colour = f"name s{i % COLOURS + 1}"
+        parts.append(f'<text class="{colour}" x="{x:.1f}" y="{14 + row * _ROW}">{text(shown)}</text>')
     return "".join(parts)
+
+
+def _starts(frame: _Frame, series: Sequence[Series]) -> list[float]:
+    return [frame.at(min(x for x, _ in one.points), 0)[0] for one in series]
+
+
+def _crowded(frame: _Frame, series: Sequence[Series]) -> bool:
+    """Whether a name over its own stretch would touch the next."""
+    starts = _starts(frame, series)
+    ends = [*starts[1:], frame.right + 2 * _GAP]
+    return any(len(one.name) * _LETTER > end - x for one, x, end in zip(series, starts, ends, strict=True))
 
 
 def _names_at_end(frame: _Frame, series: Sequence[Series]) -> str:
