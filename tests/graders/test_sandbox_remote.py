@@ -21,7 +21,7 @@ from hypothesis import strategies as some
 from graders.attacks.containment import ATTACKS
 from graders.attacks.grading import HACKS, JUDGE, RIGHT, RIGHT_STDIN, STDIN, VALUES
 from graders.attacks.honest import HONEST
-from graders.attacks.world import World, words
+from graders.attacks.world import World, descendants, words
 from posttrain.graders.sandbox import protocol, remote
 from posttrain.graders.sandbox.pool import Job, Limits, Pool, Ran
 from posttrain.graders.sandbox.remote import Remote
@@ -74,23 +74,23 @@ def client(served) -> Iterator[Remote]:
         yield made
 
 
-def submissions() -> list[Submission]:
-    limits = Limits(cpu=2, wall=0.5)
-    honest = [Submission(item.source, item.tests, tier=item.tier) for item in HONEST if item.tier != "sympy"]
-    hacks = [Submission(hack.source, MODES[mode], limits=limits) for hack in HACKS for mode in hack.modes[:1]]
-    right = [Submission(RIGHT_STDIN if mode == "stdin" else RIGHT, tests) for mode, tests in MODES.items()]
-    return [*honest, *hacks, *right]
-
-
 def test_grades_are_those_of_a_sandbox_here(client):
     """S-D14: a server elsewhere grades honest programs and hacks as the machine itself does."""
-    asked = submissions()
+    asked = [Submission(item.source, item.tests, tier=item.tier) for item in HONEST if item.tier != "sympy"]
+    asked += [Submission(RIGHT_STDIN if mode == "stdin" else RIGHT, tests) for mode, tests in MODES.items()]
+    asked += [Submission("def square(n):\n    return 1 // 0\n", VALUES), Submission("print(1)", STDIN)]
     with Pool(client.level) as here:
         expected = [(found.outcome, found.passed, found.total) for found in judge(here, asked)]
     there = [(found.outcome, found.passed, found.total) for found in judge(client, asked)]
     assert there == expected
-    assert [outcome for outcome, *_ in there].count("pass") == len([a for a in HONEST if a.tier != "sympy"]) + 3
-    assert "sandbox_error" not in [outcome for outcome, *_ in there]
+    assert [outcome for outcome, *_ in there[:-2]] == ["pass"] * (len(asked) - 2)
+
+
+def test_no_hack_passes_through_the_network(client):
+    tries = [(hack, mode) for hack in HACKS for mode in hack.modes[:1]]
+    asked = [Submission(hack.source, MODES[mode], limits=Limits(cpu=2, wall=0.5)) for hack, mode in tries]
+    for (hack, mode), found in zip(tries, judge(client, asked), strict=True):
+        assert found.outcome in hack.outcomes, (hack.name, mode, found)
 
 
 def test_no_attack_succeeds_through_the_network(client):
@@ -268,12 +268,10 @@ def test_a_server_killed_in_the_middle_of_a_batch_costs_no_grade(tmp_path, monke
 
 def test_programs_and_fork_servers_end_with_a_killed_service(tmp_path):
     server = Served(tmp_path)
-    family = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
     with Remote(server.url, token=TOKEN) as made:
         future = made.submit(Job({"mode": "stdio", "source": "import time; time.sleep(60)"}, limits=Limits(wall=60)))
-        while not family.read_text().split():
+        while not (below := descendants(server.process.pid) - {server.process.pid}):
             time.sleep(0.05)
-        below = family.read_text().split()
         server.end(signal.SIGKILL)
         made.close()
         assert future.result().outcome == "sandbox_error"

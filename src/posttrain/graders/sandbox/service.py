@@ -51,11 +51,11 @@ class Service(ThreadingHTTPServer):
         self.level = level.find("L2")
         self._room = threading.BoundedSemaphore(_ROOM * servers)
         self._doors = threading.BoundedSemaphore(CONNECTIONS)
+        self.pool = Pool(self.level, servers=servers, queue=_ROOM * servers)
         try:
             super().__init__(address[:2], _Conversation)
         except OSError as error:
             raise MissingNeed(f"cannot listen on {host}:{port} ({error.strerror or error})") from error
-        self.pool = Pool(self.level, servers=servers, queue=_ROOM * servers)
         self.health: dict[str, object] = {
             "protocol": protocol.VERSION,
             "level": self.level,
