@@ -375,3 +375,61 @@ def test_kl_of_equal_policies_is_exactly_zero():
 
 def test_learning_potential_is_the_mean_nll():
     assert policy.learning_potential(t(-1.0, -3.0)).item() == 2.0
+
+
+# --- undecided responses ----------------------------------------------------------------------------------------------
+
+
+def test_vectors_of_a_group_with_an_undecided_response():
+    """S-D2, S-D14: r = 1, 0, 0, unknown is the group 1, 0, 0; the fourth has advantage 0, and p is a third."""
+    r = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 1.0]], dtype=F64)
+    decided = torch.tensor([[True, True, True, False]] * 2)
+    expected = [1.414214, -0.707107, -0.707107, 0.0]
+    for row in policy.group_advantage(r, decided_PG=decided).tolist():
+        assert row == pytest.approx(expected, **close)
+    assert policy.group_advantage(r, ddof=1, decided_PG=decided)[0].tolist() == pytest.approx(
+        [1.154701, -0.577350, -0.577350, 0.0], **close
+    )
+    assert policy.accuracy(r, decided_PG=decided).tolist() == pytest.approx([1 / 3, 1 / 3], **close)
+
+
+@given(
+    rewards=st.lists(st.tuples(st.sampled_from([0.0, 1.0, 0.25, -0.5]), st.booleans()), min_size=1, max_size=12),
+    unknown=st.floats(-1e6, 1e6),
+    ddof=st.sampled_from([0, 1]),
+    std=st.booleans(),
+)
+def test_an_undecided_response_is_as_if_it_were_not_there(rewards, unknown, ddof, std):
+    """S-D2, S-D14: the others are what they are without it, whatever stands in its place; its own is exactly 0."""
+    decided = torch.tensor([[known for _, known in rewards]])
+    r = torch.tensor([[value if known else unknown for value, known in rewards]], dtype=F64)
+    found = policy.group_advantage(r, ddof=ddof, std=std, decided_PG=decided)
+    assert (found[~decided] == 0).all()
+    left = r[decided][None]
+    if left.numel() < 2:
+        assert (found == 0).all()
+        return
+    assert found[decided].tolist() == pytest.approx(
+        policy.group_advantage(left, ddof=ddof, std=std)[0].tolist(), abs=1e-9
+    )
+    right = (r == 1).to(F64)
+    assert policy.accuracy(right, decided_PG=decided).item() == pytest.approx(policy.accuracy(right[decided]).item())
+
+
+def test_a_group_that_nobody_could_grade_teaches_nothing():
+    """S-D2: no reward at all, or one: advantage 0 and no NaN; p of none is 0."""
+    r = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=F64)
+    decided = torch.tensor([[False, False], [True, False]])
+    assert policy.group_advantage(r, ddof=1, decided_PG=decided).tolist() == [[0.0, 0.0]] * 2
+    assert policy.accuracy(r, decided_PG=decided).tolist() == [0.0, 1.0]
+
+
+def test_with_every_response_decided_nothing_changes_to_the_bit():
+    """S-D2: naming all of them is naming none."""
+    draw = torch.Generator().manual_seed(1)
+    for group in (1, 2, 3, 7, 8, 16):
+        r = torch.randn(5, group, generator=draw, dtype=F64)
+        whole = torch.ones_like(r, dtype=torch.bool)
+        assert torch.equal(policy.group_advantage(r), policy.group_advantage(r, decided_PG=whole))
+        binary = (r > 0).to(F64)
+        assert torch.equal(policy.accuracy(binary), policy.accuracy(binary, decided_PG=whole))

@@ -127,6 +127,8 @@ class RlStep(Row):
     """Responses by how their grade came about: right, wrong, truncated, no_answer, timeout …"""
     parts: dict[str, float] = {}
     """Mean of each term of the reward over the responses that it measured."""
+    signs: dict[str, int] = {}
+    """Programs that bear a mark of working on their grader instead of their task, by mark."""
 
 
 class Gain(Row):

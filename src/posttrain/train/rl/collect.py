@@ -10,6 +10,7 @@ from torch import Tensor
 
 from posttrain.algos import policy
 from posttrain.data.records import Rollout
+from posttrain.graders.code.signatures import signatures
 from posttrain.models.load import Loaded
 from posttrain.models.sample import Sampling
 from posttrain.runners.rollout import Grades, Sampled, rollout, stream
@@ -51,6 +52,13 @@ class Batch:
     def outcomes(self) -> dict[str, int]:
         """Responses by how their grade came about."""
         return dict(sorted(Counter(a.grade.outcome for g in self.groups for a in g.samples).items()))
+
+    @property
+    def signs(self) -> dict[str, int]:
+        """Programs that bear a mark of working on their grader, by mark."""
+        coded = [a.grade for g in self.groups if g.problem.answer_type == "code" for a in g.samples]
+        found = Counter(mark for grade in coded if grade.answer for mark in signatures(grade.answer, grade.outcome))
+        return dict(sorted(found.items()))
 
     @property
     def parts(self) -> dict[str, float]:

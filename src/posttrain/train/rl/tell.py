@@ -49,6 +49,7 @@ def in_numbers(
         undecided=int((~w.decided_PG).sum()),
         outcomes=batch.outcomes,
         parts=batch.parts,
+        signs=batch.signs,
     )
 
 
@@ -80,6 +81,7 @@ def metrics(steps: Sequence[RlStep], validations: Iterable[Score], *, select_bes
         "kl_start": Metric(drift, unit="nats") if drift is not None else Metric(None, f"no reference, or {nothing}"),
         "reward": Metric(sum(rewards) / len(rewards)) if rewards else Metric(None, "no answer could be graded"),
         "undecided": Metric(sum(row.undecided for row in steps), n=sum(row.responses for row in steps), unit="answers"),
+        "signs": Metric(sum(sum(row.signs.values()) for row in steps), n=sum(row.responses for row in steps)),
         "generated_tokens": Metric(sum(row.generated_tokens for row in steps), unit="tokens"),
         "trained_tokens": Metric(sum(row.trained_tokens for row in steps), unit="tokens"),
         **_validated(validations, select_best=select_best),
