@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exercise_rows import APPS, HUMANEVAL, LIVE, MBPP, Row, apps, humaneval, live, mbpp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exercise_rows import APPS, HUMANEVAL, LIVE, MBPP, Row, apps, humaneval, live, mbpp
 from posttrain.curate import exercises
 from posttrain.curate.exercises.tried import settled
 from posttrain.curate.filters import Log

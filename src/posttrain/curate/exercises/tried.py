@@ -21,10 +21,13 @@ def settled(problems: Iterable[Problem], grading: Grading, log: Log, *, solution
     """
     source = iter(problems)
     while group := list(islice(source, GROUP)):
-        yield from _settled(group, grading, log, solutions)
+        tried = _tried(group, grading, solutions)
+        for problem in group:
+            yield _with(problem, tried.get(problem.id, []), log)
 
 
-def _settled(group: Sequence[Problem], grading: Grading, log: Log, solutions: int | None) -> list[Problem]:
+def _tried(group: Sequence[Problem], grading: Grading, solutions: int | None) -> dict[str, list[tuple[Solution, bool]]]:
+    """Id of each exercise with several programs → those that were run, and whether they are right."""
     found: dict[str, list[tuple[Solution, bool]]] = {p.id: [] for p in group if len(p.solutions) > 1}
     open_ = [problem for problem in group if problem.id in found]
     while open_:
@@ -33,7 +36,7 @@ def _settled(group: Sequence[Problem], grading: Grading, log: Log, solutions: in
         for (problem, solution), grade in zip(tries, grades, strict=True):
             found[problem.id].append((solution, grade.correct))
         open_ = [problem for problem in open_ if not _enough(problem, found[problem.id], solutions)]
-    return [_with(problem, found[problem.id], log) if problem.id in found else problem for problem in group]
+    return found
 
 
 def _enough(problem: Problem, tried: Sequence[tuple[Solution, bool]], solutions: int | None) -> bool:
