@@ -205,6 +205,16 @@ def test_outputs_are_compared_by_lines_and_words(expected, given, right):
     assert same_output(expected, given, Rule()) is right
 
 
+def test_a_tolerance_is_for_fractions():
+    """S-D13: a declared tolerance makes no whole number equal to its neighbour, however large."""
+    near = Rule(tolerance=1e-6)
+    assert not same(wire.encode(10**18), wire.encode(10**18 + 1), near)
+    assert not same(wire.encode([10**9]), wire.encode([10**9 + 1]), near)
+    assert same(wire.encode(10**18), wire.encode(float(10**18)), near)
+    assert not same_output(f"{10**18} 0.5", f"{10**18 + 1} 0.5", near)
+    assert same_output(f"3 {10**18} 7", "3.0 1e18 +7", near)
+
+
 def test_outputs_within_tolerance():
     assert same_output("0.5 x", "0.50000001 x", Rule(tolerance=1e-6))
     assert not same_output("0.5", "nan", Rule(tolerance=1e-6))

@@ -6,6 +6,7 @@ Test code comes from a data set and is trusted; a program never reaches this mod
 import ast
 import builtins
 import math
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -18,7 +19,10 @@ class Rule:
     """What counts as equal beyond equality of type and value."""
 
     tolerance: float = 0.0
-    """Floats may differ by this much, absolutely or relative to the expected; above 0, ints compare with floats."""
+    """Floats may differ by this much, absolutely or relative to the expected; above 0, ints compare with floats.
+
+    Two whole numbers are equal or not.
+    """
     sequences: bool = False
     """A tuple and a list with equal items are equal."""
 
@@ -136,9 +140,16 @@ def _same_line(want: list[str], have: list[str], rule: Rule) -> bool:
     )
 
 
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+
+
 def _near(want: str, have: str, rule: Rule) -> bool:
+    if len(have) >= 400:
+        return False
     try:
-        return len(have) < 400 and _close(float(want), float(have), rule)
+        if _WHOLE.fullmatch(want) and _WHOLE.fullmatch(have):
+            return int(want) == int(have)
+        return _close(float(want), float(have), rule)
     except ValueError:
         return False
 
@@ -158,8 +169,8 @@ def _number(tree: wire.Tree) -> int | float | None:
 def _close(want: int | float, have: int | float, rule: Rule) -> bool:
     if isinstance(want, int) and isinstance(have, float) and not rule.tolerance:
         return False
-    if want == have:
-        return True
+    if want == have or (isinstance(want, int) and isinstance(have, int)):
+        return want == have
     try:
         a, b = float(want), float(have)
     except OverflowError:
