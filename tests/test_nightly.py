@@ -1,4 +1,4 @@
-"""What takes minutes: the tiny profile learns, and reinforcement learning beyond the spread of its seeds."""
+"""What takes minutes: the tiny profile learns maths and code, and RL teaches beyond the spread of its streams."""
 
 import json
 import os
@@ -12,6 +12,8 @@ import pytest
 pytestmark = pytest.mark.nightly
 
 TINY = ("run", "spectrum", "--profile", "tiny")
+RL = ("rl_math_short", "rl_math_long", "rl_code")
+LEARNT = ("gain_rl", "gain_code", "maths_kept")
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -44,7 +46,15 @@ def test_every_stage_improves_on_held_out_problems(home):
     assert metrics(run, "gain_rl")["gain"]["value"] >= 0.07
     for node in ("gain_specialist", "gain_fused", "gain_rl"):
         assert metrics(run, node)["gain"]["low"] > 0
-        assert metrics(run, node)["gain"]["n"] == 2000
+        assert metrics(run, node)["gain"]["n"] == 2500
+
+
+def test_code_is_learned_last_and_maths_is_kept(home):
+    """S-E2, S-D1: rl_code lifts held-out code problems; what maths loses by it stays within the stated margin."""
+    run = home / "runs" / "spectrum"
+    coded, kept = metrics(run, "gain_code")["gain"], metrics(run, "maths_kept")["gain"]
+    assert coded["n"] == 500 and coded["low"] > 0
+    assert kept["n"] == 2000 and kept["low"] > -0.02
 
 
 def test_a_second_run_keeps_everything(home):
@@ -56,12 +66,14 @@ def test_a_second_run_keeps_everything(home):
 
 def test_rl_gains_beyond_the_spread_of_seeds(home):
     """S-E2: three streams of reinforcement learning from one fused model; each gains more than they differ."""
-    store = str(home / "runs" / "spectrum")
-    gains = [metrics(home / "runs" / "spectrum", "gain_rl")["gain"]["value"]]
+    store, runs = str(home / "runs" / "spectrum"), [home / "runs" / "spectrum"]
     for stream in ("second", "third"):
-        streams = [f"--set=stage.{stage}.stream={stream}-{stage}" for stage in ("rl_math_short", "rl_math_long")]
-        words = (*TINY, *streams, "--until", "gain_rl", "--run", stream, "--store", store)
+        streams = [f"--set=stage.{stage}.stream={stream}-{stage}" for stage in RL]
+        until = [word for node in LEARNT for word in ("--until", node)]
+        words = (*TINY, *streams, *until, "--run", stream, "--store", store)
         assert command(*words, cwd=home).returncode == 0
-        gains.append(metrics(home / stream, "gain_rl")["gain"]["value"])
-    sys.stdout.write(f"gains of three streams: {gains}\n")
-    assert min(gains) > 2 * statistics.stdev(gains)
+        runs.append(home / stream)
+    for node in ("gain_rl", "gain_code"):
+        gains = [metrics(run, node)["gain"]["value"] for run in runs]
+        sys.stdout.write(f"{node} of three streams: {gains}\n")
+        assert min(gains) > 2 * statistics.stdev(gains)

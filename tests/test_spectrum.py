@@ -71,9 +71,10 @@ def run(home) -> Path:
 def test_one_command_makes_every_stage(run):
     """S-A1, S-A4, S-E1: from any directory, prepare to exam, exit 0; the package stays byte-identical."""
     made = manifests(run)
-    domains = ["algebra", "geometry", "calculus", "statistics"]
-    expected = {"base", "fuse", "rl_math_short", "rl_math_long", "rl_math_longer"}
-    expected |= {"exam_base", "exam_fused", "exam_final", "gain_specialist", "gain_fused", "gain_rl"}
+    domains = ["algebra", "geometry", "calculus", "statistics", "code"]
+    expected = {"base", "fuse", "rl_math_short", "rl_math_long", "rl_math_longer", "rl_code"}
+    expected |= {"exam_base", "exam_fused", "exam_maths", "exam_final"}
+    expected |= {"gain_specialist", "gain_fused", "gain_rl", "gain_code", "maths_kept"}
     for stage in ("prepare", "specialist", "probe", "exam_specialist", "spectrum_kept"):
         expected |= {f"{stage}/{domain}" for domain in domains}
     assert set(made) == expected
@@ -93,7 +94,7 @@ def test_stock_classes_load_the_result(run):
     """S-A1: AutoModelForCausalLM and AutoTokenizer load the final model and generate."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = run / "nodes" / "rl_math_longer"
+    folder = run / "nodes" / "rl_code"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     asked = tokenizer("Solve 9x-29=-137 for x.\n", return_tensors="pt")
@@ -125,9 +126,10 @@ def test_gate_finds_in_the_rows_what_the_run_said(home, run):
     shown = command("show", str(run / "exam_final"), "--metric", "pass@1", "--json", cwd=home)
     traced = json.loads(shown.stdout)
     assert [file["name"] for file in traced["files"]] == ["report.json", "scores.jsonl"]
-    assert traced["files"][1]["rows"] == 32 and traced["recount"] == "counted again from its files: the same"
+    assert traced["files"][1]["rows"] == 40 and traced["recount"] == "counted again from its files: the same"
     sources = {link["node"] for link in traced["chain"] if not link["reads"]}
-    assert sources == {"base", "prepare/algebra", "prepare/calculus", "prepare/geometry", "prepare/statistics"}
+    domains = ("algebra", "geometry", "calculus", "statistics", "code")
+    assert sources == {"base", *(f"prepare/{domain}" for domain in domains)}
 
 
 def test_running_the_resolved_recipe_keeps_everything(home, run, tmp_path):
@@ -147,7 +149,7 @@ def test_a_changed_knob_names_itself_and_what_follows(home):
     assert decisions["fuse"]["action"] == "run"
     assert any("dtype" in reason for reason in decisions["fuse"]["reasons"])
     assert {"base", "exam_base", "probe/algebra", "gain_specialist"} <= kept
-    assert {d["action"] for n, d in decisions.items() if n.startswith("rl_") or n == "exam_final"} == {"maybe"}
+    assert {d["action"] for n, d in decisions.items() if n.startswith("rl_") or n in ("exam_maths", "exam_final")} == {"maybe"}
 
 
 OTHERWISE = {"PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C", "HOME": "/nowhere", "USER": "somebody"}

@@ -21,8 +21,16 @@ from posttrain.spec.load.document import TOP
 from posttrain.spec.load.explain import models_in
 from posttrain.spec.recipe import RESERVED
 
-DOMAINS = ("algebra", "geometry", "calculus", "statistics")
-COMPARED = {"gain_specialist": "learned", "gain_fused": "fused", "spectrum_kept": "kept", "gain_rl": "final"}
+MATHS = ("algebra", "geometry", "calculus", "statistics")
+DOMAINS = (*MATHS, "code")
+COMPARED = {
+    "gain_specialist": "learned",
+    "gain_fused": "fused",
+    "spectrum_kept": "kept",
+    "gain_rl": "final",
+    "gain_code": "coded",
+    "maths_kept": "maths_kept",
+}
 
 
 @pytest.mark.parametrize("profile", ["smoke", "tiny"])
@@ -42,7 +50,7 @@ def test_the_stages_of_spectrum():
     """Specification §2: the stages, what each reads, and the streams that pair them."""
     recipe = load("spectrum", kinds=stages)
     graph = expand(recipe, stages)
-    assert recipe.profiles == ("tiny",) and graph.off == ("rl_math_longer", "rl_code")
+    assert recipe.profiles == ("tiny",) and graph.off == ("rl_math_longer",)
     assert recipe.stages["prepare"].each == {"domain": DOMAINS}
     reads = {
         id: {role: tuple(source.node for source in given) for role, given in node.inputs.items()}
@@ -54,9 +62,16 @@ def test_the_stages_of_spectrum():
     assert reads["fuse"] == {"models": tuple(sorted(f"probe/{domain}" for domain in DOMAINS)), "base": ("base",)}
     assert reads["rl_math_short"] == {"model": ("fuse",), "data": data}
     assert reads["rl_math_long"]["model"] == ("rl_math_short",)
+    assert reads["rl_code"] == {"model": ("rl_math_long",), "data": ("prepare/code",)}
+    learns = {id: node.knobs.domains for id, node in graph.nodes.items() if node.stage.startswith("rl_")}
+    assert learns == {"rl_math_short": MATHS, "rl_math_long": MATHS, "rl_code": ("code",)}
     examined = {id: given["model"] for id, given in reads.items() if id.startswith("exam_")}
     assert examined["exam_base"] == ("base",) and examined["exam_fused"] == ("fuse",)
-    assert examined["exam_final"] == ("rl_math_long",) and examined["exam_specialist/algebra"] == ("probe/algebra",)
+    assert examined["exam_specialist/code"] == ("probe/code",)
+    assert examined["exam_maths"] == ("rl_math_long",) and examined["exam_final"] == ("rl_code",)
+    for id, domains in (("gain_code", ("code",)), ("maths_kept", MATHS)):
+        assert reads[id] == {"before": ("exam_maths",), "after": ("exam_final",)}
+        assert graph.nodes[id].knobs.domains == domains
     assert len({node.seed for id, node in graph.nodes.items() if id.startswith("exam_")}) == 1
     assert len({node.seed for node in graph.nodes.values() if node.stage == "probe"}) == 1
 
@@ -64,9 +79,11 @@ def test_the_stages_of_spectrum():
 def test_a_curriculum_of_windows_by_off_alone():
     """S-A3: one switch puts the third window in, another takes the second out."""
     graph = expand(load("spectrum", kinds=stages, sets=["stage.rl_math_longer.off=false"]), stages)
-    assert graph.nodes["exam_final"].inputs["model"][0].node == "rl_math_longer"
+    assert graph.nodes["rl_code"].inputs["model"][0].node == "rl_math_longer"
     graph = expand(load("spectrum", kinds=stages, sets=["stage.rl_math_long.off=true"]), stages)
-    assert graph.nodes["exam_final"].inputs["model"][0].node == "rl_math_short"
+    assert graph.nodes["rl_code"].inputs["model"][0].node == "rl_math_short"
+    graph = expand(load("spectrum", kinds=stages, sets=["stage.rl_code.off=true"]), stages)
+    assert graph.nodes["exam_final"].inputs["model"][0].node == "rl_math_long"
 
 
 def test_shared_mode_by_one_switch():
@@ -75,23 +92,23 @@ def test_shared_mode_by_one_switch():
     assert {source.node for domain in DOMAINS for source in graph.nodes[f"probe/{domain}"].inputs["model"]} == {
         "specialist"
     }
-    assert len(graph.nodes["specialist"].inputs["data"]) == 4
+    assert len(graph.nodes["specialist"].inputs["data"]) == 5
 
 
 @pytest.mark.parametrize(
     ("profile", "bounds"),
     [
-        ("smoke", {"learned": "-0.01", "fused": "-0.01", "kept": "-0.02", "final": "-0.01"}),
-        ("tiny", {"learned": "0", "fused": "0", "kept": "-0.08", "final": "0"}),
+        ("smoke", ("-0.01", "-0.01", "-0.02", "-0.01", "-0.01", "-0.02")),
+        ("tiny", ("0", "0", "-0.08", "0", "0", "-0.02")),
     ],
 )
 def test_the_gates_of_the_comparisons(profile, bounds):
     """Specification §2.9: paired gains judged by their interval, over 100 items or more."""
     recipe = load("spectrum", kinds=stages, profiles=[profile])
-    for stage, gate in COMPARED.items():
+    for (stage, gate), bound in zip(COMPARED.items(), bounds, strict=True):
         severity = "warn" if gate == "kept" else "stop"
         assert recipe.stages[stage].gates == {
-            gate: Gate(metric="gain", at_least=Decimal(bounds[gate]), decide="interval", min_n=100, severity=severity)
+            gate: Gate(metric="gain", at_least=Decimal(bound), decide="interval", min_n=100, severity=severity)
         }
 
 

@@ -15,8 +15,9 @@ from posttrain.trials.chaos import Asked, chaos
 
 TESTS = Path(__file__).parents[1]
 LONGER = (
-    'stage.prepare.each={ domain = ["algebra", "geometry"] }',
-    'stage.rl_math_short.domains=["algebra", "geometry"]',
+    'stage.prepare.each={ domain = ["algebra", "code"] }',
+    'stage.rl_math_short.domains=["algebra"]',
+    'stage.maths_kept.domains=["algebra"]',
     "stage.rl_math_short.steps=6",
     "stage.rl_math_short.keep_rollouts=1",
     "stage.rl_math_long.off=true",
@@ -24,7 +25,7 @@ LONGER = (
     "stage.specialist.steps=24",
     "stage.specialist.save_every=6",
 )
-"""Two domains and one stage of reinforcement learning, with steps enough to be killed between them."""
+"""Two domains, one of them code, and a stage of reinforcement learning for each, with steps enough to be killed between them."""
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
