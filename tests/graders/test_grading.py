@@ -7,14 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from posttrain.graders.code import LONGEST
 from posttrain.graders.registry import Grading, self_check
+from posttrain.graders.sandbox.pool import Pool
 from posttrain.graders.sandbox.service import Service
-from posttrain.spec.errors import Mismatch, UsageError
+from posttrain.spec.errors import Mismatch, StageFailed, UsageError
 from posttrain.spec.knobs import Resources, permit
 
 
@@ -105,23 +107,41 @@ def test_a_server_that_dies_in_a_batch_loses_and_misplaces_no_grade():
     assert found == wanted
 
 
+def losing(pool: Pool, ask: Callable[[], object]) -> object:
+    """What a question gives, or raises, while every server of the pool is killed soon after it is up."""
+    found: list[object] = []
+
+    def asked() -> None:
+        try:
+            found.append(ask())
+        except StageFailed as error:
+            found.append(error)
+
+    asking, killed = threading.Thread(target=asked), set()
+    asking.start()
+    while asking.is_alive():
+        for server in pool.servers():
+            if server.process.pid not in killed:
+                time.sleep(0.1)
+                killed.add(server.process.pid)
+                os.kill(server.process.pid, signal.SIGKILL)
+        time.sleep(0.01)
+    assert len(killed) >= 4
+    return found[0]
+
+
 def test_what_loses_every_server_is_undecided_and_never_wrong():
-    """S-D14: an infrastructure failure is no verdict: its sample is masked."""
+    """S-D14: an infrastructure failure is no verdict: its sample is masked, and no gold is dropped for it."""
     slow = "import time\ndef f(n):\n    time.sleep(1)\n    return n + n"
+    gold = Problem(json.dumps({**TESTS, "reference": slow}))
     with Grading() as grading:
         grading.ready([DOUBLE])
-        pool, found, killed = grading._opened(), [], set()
-        asking = threading.Thread(target=lambda: found.extend(grading.grade_all([DOUBLE], [slow])))
-        asking.start()
-        while asking.is_alive():
-            for server in pool.servers():
-                if server.process.pid not in killed:
-                    time.sleep(0.1)
-                    killed.add(server.process.pid)
-                    os.kill(server.process.pid, signal.SIGKILL)
-            time.sleep(0.01)
-        assert [(grade.outcome, grade.correct, grade.decided) for grade in found] == [("sandbox_error", False, False)]
-        assert grading.grade_all([DOUBLE], [RIGHT])[0].correct
+        grades = losing(grading._opened(), lambda: grading.grade_all([DOUBLE], [slow]))
+        assert [(grade.outcome, grade.correct, grade.decided) for grade in grades] == [("sandbox_error", False, False)]
+        for ask in (lambda: grading.self_checks([gold]), lambda: grading.grade_all([DOUBLE], [slow], sure=True)):
+            error = losing(grading._opened(), ask)
+            assert isinstance(error, StageFailed) and "1 of 1 programs" in str(error)
+        assert grading.grade_all([DOUBLE], [RIGHT], sure=True)[0].correct
 
 
 def test_equal_programs_of_a_batch_run_once():

@@ -129,5 +129,5 @@ def _kept(problem: Problem, holds: bool, right: Sequence[bool], log: Log) -> Pro
 def accepted(problems: Sequence[Problem], grading: Grading) -> list[list[bool]]:
     """Which solutions of each problem its grader finds right; all are graded as one batch."""
     asked = [(problem, solution.text) for problem in problems for solution in problem.solutions]
-    grades = iter(grading.grade_all([problem for problem, _ in asked], [text for _, text in asked]))
+    grades = iter(grading.grade_all([problem for problem, _ in asked], [text for _, text in asked], sure=True))
     return [[next(grades).correct for _ in problem.solutions] for problem in problems]

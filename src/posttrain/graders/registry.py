@@ -68,12 +68,12 @@ class Grading:
         """The level that programs run at; `none` where answers are graded without running them; None before either."""
         return self._pool.level if self._pool else "none" if self._computed else None
 
-    def grade_all(self, problems: Sequence[GradedByType], texts: Sequence[str]) -> list[Grade]:
-        """A grade for each response, in the order given."""
+    def grade_all(self, problems: Sequence[GradedByType], texts: Sequence[str], *, sure: bool = False) -> list[Grade]:
+        """A grade for each response, in the order given. `sure`: StageFailed where the sandbox gives none."""
         coded = self._coded(problems)
         asked, given = [problems[at] for at in coded], [texts[at] for at in coded]
         ran = code.grade_all(asked, given, opens=self._opens, passed=self._passed)
-        found = dict(zip(coded, ran, strict=True))
+        found = dict(zip(coded, code.sure(ran) if sure else ran, strict=True))
         return [
             found[at] if at in found else self._grader(problem)(problem, text)
             for at, (problem, text) in enumerate(zip(problems, texts, strict=True))

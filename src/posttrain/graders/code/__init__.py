@@ -18,12 +18,12 @@ from posttrain.graders.code import expression
 from posttrain.graders.code.found import LONGEST, bare, completed, program, tier
 from posttrain.graders.code.stated import Stated, stated, tests_of
 from posttrain.graders.sandbox.cases import Calls, Code
-from posttrain.spec.errors import Mismatch, MissingNeed
+from posttrain.spec.errors import Mismatch, MissingNeed, StageFailed
 
 if TYPE_CHECKING:  # a machine without Linux grades expressions, and cannot load what runs programs
     from posttrain.graders.sandbox.pool import Limits, Sandbox
 
-__all__ = ["LONGEST", "grade", "grade_all", "program", "self_checks", "shared_pool", "tests_of", "tier"]
+__all__ = ["LONGEST", "grade", "grade_all", "program", "self_checks", "shared_pool", "sure", "tests_of", "tier"]
 
 Opens = Callable[[], "Sandbox"]
 """Opens a sandbox when the first program is to run, and gives the same one after that."""
@@ -31,6 +31,8 @@ Opens = Callable[[], "Sandbox"]
 Passed = set[bytes]
 """Digests of programs, each with its tests, that have passed: they are not run again."""
 
+LOST = "sandbox_error"
+"""The outcome that says nothing about a program: what ran it was lost, twice."""
 MOST = 200_000
 """Programs that are remembered as passed."""
 
@@ -70,7 +72,10 @@ def grade_all(
 def self_checks(
     problems: Sequence[Graded], *, opens: Opens | None = shared_pool, passed: Passed | None = None
 ) -> list[bool]:
-    """Whether each problem's gold holds: its reference passes its tests; without one, its tests need only be sound."""
+    """Whether each problem's gold holds: its reference passes its tests; without one, its tests need only be sound.
+
+    StageFailed where the sandbox was lost, and with it what a gold is worth.
+    """
     known: dict[str, Stated] = {}
     for problem in problems:
         try:
@@ -79,9 +84,20 @@ def self_checks(
             continue
     golds = {answer: said.reference for answer, said in known.items() if said.reference is not None}
     outcomes = partial(_outcomes, known=known, opens=opens, limits=None)
-    grades = _graded(list(golds), list(golds.values()), outcomes, passed)
+    grades = sure(_graded(list(golds), list(golds.values()), outcomes, passed))
     held = dict.fromkeys(known, True) | {answer: grade.correct for answer, grade in zip(golds, grades, strict=True)}
     return [held.get(problem.answer, False) for problem in problems]
+
+
+def sure(grades: list[Grade]) -> list[Grade]:
+    """The grades; StageFailed where the sandbox gave none, for data that must not depend on a machine's bad hour."""
+    lost = sum(grade.outcome == LOST for grade in grades)
+    if lost:
+        raise StageFailed(
+            f"the sandbox was lost while {lost} of {len(grades)} programs ran in it, and nothing is known of them",
+            remedy="Give the same command again, with more memory or less work beside it.",
+        )
+    return grades
 
 
 def _read(problems: Sequence[Graded]) -> dict[str, Stated]:
@@ -131,7 +147,12 @@ def _ran(
         whole = completed(source, said.prefix, said.entry)
         judged = said.tests.tests if isinstance(said.tests, Code) else ""
         submissions.append(Submission(whole, said.tests, tier(f"{whole}\n{judged}"), limits or Limits()))
-    return [verdict.outcome for verdict in judge(opens(), submissions)] if submissions else []
+    told = [verdict.outcome for verdict in judge(opens(), submissions)] if submissions else []
+    lost = [at for at, outcome in enumerate(told) if outcome == LOST]
+    if lost:
+        for at, verdict in zip(lost, judge(opens(), [submissions[at] for at in lost]), strict=True):
+            told[at] = verdict.outcome
+    return told
 
 
 def _computed(pairs: Sequence[tuple[str, str]], known: dict[str, Stated]) -> list[str]:
@@ -159,7 +180,7 @@ def _grade(source: str | None, outcome: str | None) -> Grade:
     if outcome is None:
         return Grade(correct=False, outcome="no_answer" if source is None else "unparsable", answer=None)
     told = "right" if outcome == "pass" else outcome
-    return Grade(correct=told == "right", outcome=told, answer=source, decided=told != "sandbox_error")
+    return Grade(correct=told == "right", outcome=told, answer=source, decided=told != LOST)
 
 
 @cache
