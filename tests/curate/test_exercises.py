@@ -116,6 +116,39 @@ def test_a_completion_goes_on_from_the_prompt_of_humaneval(tmp_path: Path) -> No
     assert [grade.correct for grade in grades] == [True, True], grades
 
 
+NUMBERS = {
+    "mbpp": mbpp("Halve.", "def f(a):\n    return a / 2", "assert f(0) == 0", "assert f(8) == 4"),
+    "humaneval": humaneval("def f(a):\n", "    return a / 2\n", "assert candidate(8) == 4", entry="f"),
+    "apps": apps("Halve.", ["def f(a):\n    return a / 2"], [[8]], [4], "f"),
+    "livecodebench": live("Halve.", [("2", "1")], [("8", "4")], name="f"),
+}
+
+
+@pytest.mark.parametrize("shape", NUMBERS)
+def test_numbers_are_compared_as_the_sets_do(tmp_path: Path, shape: str) -> None:
+    """S-D13: 4.0 is 4, as by `==`; no whole number is its neighbour, and no list a number."""
+    problem = only(tmp_path, shape, NUMBERS[shape])
+    whole = "def f(a):\n    return {}"
+    with Grading() as grading:
+        assert grading.self_checks([problem]) == [True]
+        texts = [whole.format(value) for value in ("a // 2", "a / 2", "a / 2 + 1e-9", "a // 2 + 1", "[a // 2]")]
+        grades = grading.grade_all([problem] * 5, texts)
+    assert [grade.correct for grade in grades] == [True, True, False, False, False]
+
+
+def test_printed_numbers_are_compared_as_the_sets_do(tmp_path: Path) -> None:
+    """S-D13: decimals in LiveCodeBench, fractions to a millionth in APPS, whole numbers to the last digit in both."""
+    large = 10**17
+    sums = live("Echo.", [("1\n", "1\n")], [(f"{large}\n", f"{large}\n")])
+    problem = only(tmp_path, "livecodebench", sums)
+    mean = only(tmp_path, "apps", apps("Halve.", ["print(int(input()) / 2)"], ["1", "3"], ["0.5", "1.50"]))
+    with Grading() as grading:
+        texts = ["print(input())", "print(input() + '.0')", "print(int(input()) // 10 * 10 + 1)"]
+        assert [g.correct for g in grading.grade_all([problem] * 3, texts)] == [True, True, False]
+        texts = ["print(int(input()) / 2 + 1e-8)", "print(int(input()) / 2 + 1e-4)"]
+        assert [g.correct for g in grading.grade_all([mean] * 2, texts)] == [True, False]
+
+
 def test_starter_code_and_levels_are_kept(tmp_path: Path) -> None:
     """S-B9: function name and starter code are in the prompt."""
     problem = only(tmp_path, "apps", APPS["class Solution with starter code"][0])

@@ -4,7 +4,7 @@ import ast
 from typing import Any
 
 from posttrain.curate.exercises import python
-from posttrain.curate.exercises.line import Exercise, Line, Ungradable
+from posttrain.curate.exercises.line import EQUAL, Exercise, Line, Ungradable
 
 
 def mbpp(line: Line) -> Exercise:
@@ -26,7 +26,7 @@ def mbpp(line: Line) -> Exercise:
     return Exercise(
         question=question,
         call="\n".join([*asks, *(f"For example: {test}" for test in shown)]),
-        answer={"entry": needed[0], "reference": program, **_set_up(setup, hidden, tree)},
+        answer={"entry": needed[0], "reference": program, "tolerance": EQUAL, **_set_up(setup, hidden, tree)},
         programs=(program,),
     )
 
@@ -47,7 +47,7 @@ def humaneval(line: Line) -> Exercise:
         raise Ungradable(python.NO_ENTRY)
     beside = [node for node in whole.body if node.lineno <= prefix.count("\n") and getattr(node, "name", "") != entry]
     helpers = ast.Module([node for node in beside if not isinstance(node, ast.Expr)], [])
-    answer: dict[str, Any] = {"entry": entry, "prefix": prefix, "tests": tests}
+    answer: dict[str, Any] = {"entry": entry, "prefix": prefix, "tests": tests, "tolerance": EQUAL}
     if set(python.defined(helpers)) & python.uses(python.tree_of(tests, python.NO_PYTHON)):
         answer["setup"] = ast.unparse(helpers)
     if program:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from posttrain.curate.exercises import python
-from posttrain.curate.exercises.line import Exercise, Line, Ungradable, says, tidy
+from posttrain.curate.exercises.line import EQUAL, Exercise, Line, Ungradable, says, tidy
 
 STDIN = "Read stdin, print to stdout."
 HIDDEN = "its tests are all public"
 LEVELS = {"introductory": 1, "interview": 2, "competition": 3, "easy": 1, "medium": 2, "hard": 3}
 NEAR = 1e-6
 """How far a printed fraction may be off in an exercise of APPS, whose own judge allows 1e-5."""
-EXACT = 1e-12
-"""The same in LiveCodeBench, whose own judge compares decimals: `3.0` is `3`."""
 LARGEST = 1 << 30
 """Bytes of unpacked tests that are read."""
 
@@ -41,7 +39,8 @@ def apps(line: Line) -> Exercise:
     if entry:
         answer = _calls(str(entry), given, _unwrapped(expected, programs))
     else:
-        answer = _stdin([(_lines(a), _lines(b)) for a, b in zip(given, expected, strict=True)], NEAR)
+        pairs = [(_lines(a), _lines(b)) for a, b in zip(given, expected, strict=True)]
+        answer = _stdin(pairs, NEAR if _has_fractions(pairs) else 0)
     if programs:
         answer["reference"] = programs[0]
     return Exercise(
@@ -71,7 +70,7 @@ def livecodebench(line: Line) -> Exercise:
         entry = line.table("metadata").get("func_name") or _only(python.methods(starter))
         answer = _calls(str(entry), [_arguments(case["input"]) for case in cases], [_value(c["output"]) for c in cases])
     elif kinds == {"stdin"}:
-        entry, answer = "", _stdin([(tidy(case["input"]), tidy(case["output"])) for case in cases], EXACT)
+        entry, answer = "", _stdin([(tidy(case["input"]), tidy(case["output"])) for case in cases], EQUAL)
     else:
         raise Ungradable("its tests are neither all calls nor all of stdin")
     return Exercise(
@@ -105,7 +104,7 @@ def _calls(entry: str, given: Sequence[Any], expected: Sequence[Any]) -> dict[st
     if not all(isinstance(args, list) for args in given):
         raise Ungradable("an input is no list of arguments")
     cases = [{"args": args, "returns": value} for args, value in zip(given, expected, strict=True)]
-    return {"calls": cases, "entry": entry, "sequences": True}
+    return {"calls": cases, "entry": entry, "sequences": True, "tolerance": EQUAL}
 
 
 def _unwrapped(expected: list[Any], programs: Sequence[str]) -> list[Any]:
@@ -117,8 +116,11 @@ def _unwrapped(expected: list[Any], programs: Sequence[str]) -> list[Any]:
 
 
 def _stdin(pairs: list[tuple[str, str]], tolerance: float) -> dict[str, Any]:
-    fractions = any("." in token for _, output in pairs for token in output.split() if _is_number(token))
-    return {"stdin": [list(pair) for pair in pairs], **({"tolerance": tolerance} if fractions else {})}
+    return {"stdin": [list(pair) for pair in pairs], **({"tolerance": tolerance} if tolerance else {})}
+
+
+def _has_fractions(pairs: list[tuple[str, str]]) -> bool:
+    return any("." in token for _, output in pairs for token in output.split() if _is_number(token))
 
 
 def _is_number(token: str) -> bool:

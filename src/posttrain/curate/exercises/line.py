@@ -7,6 +7,9 @@ from typing import Any, NoReturn, cast
 
 from posttrain.spec.errors import Mismatch
 
+EQUAL = 1e-12
+"""The tolerance of sets whose own tests compare by `==`, or as decimals: there 2 is 2.0."""
+
 
 class Ungradable(Exception):
     """Why a row that has the shape asked for cannot be graded; the row is counted and left out."""
