@@ -32,7 +32,9 @@ def _tried(group: Sequence[Problem], grading: Grading, solutions: int | None) ->
     open_ = [problem for problem in group if problem.id in found]
     while open_:
         tries = [(problem, problem.solutions[len(found[problem.id])]) for problem in open_]
-        grades = grading.grade_all([problem for problem, _ in tries], [solution.text for _, solution in tries])
+        grades = grading.grade_all(
+            [problem for problem, _ in tries], [solution.text for _, solution in tries], sure=True
+        )
         for (problem, solution), grade in zip(tries, grades, strict=True):
             found[problem.id].append((solution, grade.correct))
         open_ = [problem for problem in open_ if not _enough(problem, found[problem.id], solutions)]
