@@ -1,5 +1,6 @@
 """Work that misbehaves, for the executor to be tried on: `engine.hard_work:NAME`, each called with a folder."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from posttrain.engine.worker import processes
 
 GRANDCHILD = """
 import os, pathlib, signal, sys, time
@@ -157,3 +160,35 @@ def threads(folder: str, **options: Any) -> dict[str, Any]:
 
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {"torch": torch.get_num_threads(), **{name: os.environ.get(name) for name in names}}
+
+
+def grades(folder: str, program: str) -> list[str]:
+    """Open a sandbox, say the id of its server in the file `grandchild`, and grade one program: its outcomes."""
+    from posttrain.data.records import Problem
+    from posttrain.graders.registry import Grading
+
+    answer = json.dumps({"entry": "f", "tests": "assert f(1) == 1"})
+    problem = Problem(id="p", domain="code", prompt="the same", answer=answer, answer_type="code")
+    with Grading() as grading:
+        assert grading.grade_all([problem], ["def f(a): return a"])[0].correct
+        children = processes.below(os.getpid(), processes.table())
+        server = next(child.pid for child in children if child.parent == os.getpid())
+        place = Path(folder) / "grandchild"
+        place.with_suffix(".new").write_text(str(server))
+        place.with_suffix(".new").rename(place)
+        return [grade.outcome for grade in grading.grade_all([problem] * 2, [program, f"{program}\nx = 1"])]
+
+
+def runs_endless_programs(folder: str, **options: Any) -> None:
+    """Have programs run that never end, again and again."""
+    while True:
+        grades(folder, "def f(a):\n    while True: pass")
+
+
+def runs_large_programs(folder: str, **options: Any) -> list[str]:
+    """Have programs run that hold half a gigabyte for a while, until one had no room for it."""
+    held = "def f(a):\n    x = bytearray(b'x') * (1 << 29)\n    import time\n    time.sleep(2)\n    return a"
+    end = time.monotonic() + 20
+    while "memory" not in (outcomes := grades(folder, held)) and time.monotonic() < end:
+        continue
+    return outcomes
