@@ -166,6 +166,8 @@ def _limit() -> None:
         hard = resource.getrlimit(name)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (value, value))
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]  # whoever started us may hold itself to less than a program has
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
 def _tasks_of_this_user() -> int:
