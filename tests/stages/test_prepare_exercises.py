@@ -170,8 +170,11 @@ def test_problems_that_another_run_wrote_are_a_source(tmp_path: Path) -> None:
     again = made(tmp_path / "again", together, "problems")
     assert {p.id for name in SIDES for p in split(again, name)} <= {p.id for name in SIDES for p in split(first, name)}
     assert {p.answer_type for p in split(again, "train")} == {"code"}
-    sums = file(tmp_path / "sums.jsonl", *({"prompt": f"What is {n}+{n}?", "answer": str(2 * n)} for n in range(200)))
-    assert split(made(tmp_path / "sums", sums, "problems", domain="algebra"), "train")[0].answer_type == "maths"
+    ways = [{"style": style, "text": f"{style}: \\boxed{{8}}", "source": "file"} for style in ("worked", "terse")]
+    sums = ({"prompt": f"What is 8 after {n}?", "answer": "8", "solutions": ways} for n in range(200))
+    path = file(tmp_path / "sums.jsonl", *sums)
+    train = split(made(tmp_path / "sums", path, "problems", domain="algebra", n_solutions=2), "train")
+    assert {(p.answer, p.answer_type, len(p.solutions)) for p in train} == {("8", "maths", 2)}
 
 
 @pytest.mark.parametrize("shape", MAKERS)

@@ -76,10 +76,6 @@ class Line:
             return {}
         return cast("dict[str, Any]", value) if isinstance(value, dict) else self.wrong(name, "it holds no table")
 
-    def has(self, name: str) -> bool:
-        """Whether the line has such a field, whatever it holds."""
-        return name in self.fields
-
     def wrong(self, name: str, what: str) -> NoReturn:
         """Mismatch: what is wrong with a field."""
         raise Mismatch(
