@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 VERSION = 1
 MAKES = "data"
 ROLES = {
-    "ready": Role(("data",), "files that are adopted: DOMAIN_train, _val, _probe, _test or DOMAIN.jsonl", optional=True)
+    "ready": Role(
+        ("data",),
+        "files that are adopted: DOMAIN_train, _val, _probe, _test or DOMAIN.jsonl; as code also livecodebench*",
+        optional=True,
+    )
 }
 GATES = {
     "overlap": Gate(metric="overlap", equals=Decimal(0)),
