@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,8 @@ def threads(folder: str, **options: Any) -> dict[str, Any]:
     return {"torch": torch.get_num_threads(), **{name: os.environ.get(name) for name in names}}
 
 
-def grades(folder: str, program: str) -> list[str]:
-    """Open a sandbox, say the id of its server in the file `grandchild`, and grade one program: its outcomes."""
+def grades(folder: str, program: str) -> Iterator[list[str]]:
+    """Open a sandbox, say the id of its server in the file `grandchild`, and grade a program again and again."""
     from posttrain.data.records import Problem
     from posttrain.graders.registry import Grading
 
@@ -176,19 +177,18 @@ def grades(folder: str, program: str) -> list[str]:
         place = Path(folder) / "grandchild"
         place.with_suffix(".new").write_text(str(server))
         place.with_suffix(".new").rename(place)
-        return [grade.outcome for grade in grading.grade_all([problem] * 2, [program, f"{program}\nx = 1"])]
+        while True:
+            yield [grade.outcome for grade in grading.grade_all([problem] * 2, [program, f"{program}\nx = 1"])]
 
 
 def runs_endless_programs(folder: str, **options: Any) -> None:
     """Have programs run that never end, again and again."""
-    while True:
-        grades(folder, "def f(a):\n    while True: pass")
+    for _ in grades(folder, "def f(a):\n    while True: pass"):
+        continue
 
 
 def runs_large_programs(folder: str, **options: Any) -> list[str]:
     """Have programs run that hold half a gigabyte for a while, until one had no room for it."""
     held = "def f(a):\n    x = bytearray(b'x') * (1 << 29)\n    import time\n    time.sleep(2)\n    return a"
-    end = time.monotonic() + 20
-    while "memory" not in (outcomes := grades(folder, held)) and time.monotonic() < end:
-        continue
-    return outcomes
+    end = time.monotonic() + 30
+    return next(told for told in grades(folder, held) if "memory" in told or time.monotonic() > end)

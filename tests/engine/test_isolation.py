@@ -113,7 +113,9 @@ while True:
 
 
 @linux
-@pytest.mark.parametrize("work", ["sleeps_over_child", "sleeps_over_escaped_child", "sleeps_over_orphan"])
+@pytest.mark.parametrize(
+    "work", ["sleeps_over_child", "sleeps_over_escaped_child", "sleeps_over_orphan", "runs_endless_programs"]
+)
 @pytest.mark.parametrize("victims", ["run", "run and worker", "run and guard", "guard, asked"])
 def test_a_killed_run_leaves_nobody(tmp_path: Path, work: str, victims: str) -> None:
     """Every descendant is gone, those with a session of their own too."""
