@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from posttrain.graders import code
 from posttrain.graders.sandbox.cases import Calls, Code
@@ -47,6 +49,20 @@ def test_json_arguments_and_results_keep_their_types():
     """S-B9: types survive JSON: what goes in as a whole number, a fraction or nested lists comes out so."""
     problem = told(entry="f", calls=[{"args": [value, [value]], "returns": [value, repr(value)]} for value in VALUES])
     assert outcomes(problem, "def f(a, b):\n    assert b == [a]\n    return [a, repr(a)]") == ["right"]
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+nested = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@settings(max_examples=60)
+@given(st.lists(nested, min_size=1, max_size=6))
+def test_any_json_value_goes_in_and_comes_out_as_it_was(values):
+    """S-B9: types survive JSON."""
+    same = told(entry="f", calls=[{"args": [value], "returns": value} for value in values])
+    typed = told(entry="f", calls=[{"args": [value], "returns": [value, type(value).__name__]} for value in values])
+    assert outcomes(same, "def f(x): return x") == ["right"]
+    assert outcomes(typed, "def f(x): return [x, type(x).__name__]") == ["right"]
 
 
 def test_json_results_compare_by_type_and_take_a_tuple_for_a_list():
@@ -144,6 +160,7 @@ MALFORMED = {
     "a name that is none": {"entry": "f(1) or g", "calls": [CALL]},
     "a word of the language": {"entry": "def", "calls": [CALL]},
     "an input of no text": {"stdin": [[1, "2"]]},
+    "half a character": {"stdin": [["\ud800", "1"]]},
     "an input without an output": {"stdin": [["1"]]},
     "tests of no text": {"entry": "f", "tests": ["assert f(1) == 1"]},
     "a setup of no text": {"entry": "f", "tests": "assert f(1) == 1", "setup": 3},

@@ -110,6 +110,7 @@ def _literal(value: Any, depth: int = 0, *, result: bool = False) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a text is wanted, not {str(value)[:40]!r}")
+    value.encode()  # half a character has no bytes: no program can read or print it
     return value
 
 
