@@ -203,6 +203,28 @@ def test_no_more_programs_are_run_than_are_needed(tmp_path: Path) -> None:
         assert grading.self_checks([hopeless]) == [False]
 
 
+FENCED = 'def f(a):\n    """Doubles:\n    ```\n    f(2)\n    ```\n    """\n    return 2 * a'
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "source"),
+    [
+        ("mbpp", mbpp("Double.", FENCED, "assert f(2) == 4", "assert f(0) == 0"), FENCED),
+        ("apps", apps("Echo.", ["[print(a) for a in input()]"], ["12"], ["1\n2"]), "[print(a) for a in input()]"),
+        ("apps", apps("Echo.", ["print(0)", "(print)(input())"], ["12"], ["12"]), "(print)(input())"),
+    ],
+)
+def test_a_program_that_would_be_misread_is_fenced(tmp_path: Path, shape: str, row: Row, source: str) -> None:
+    """S-D13: what looks like prose, or holds a fence of its own, is still the program when it is a response."""
+    problem = only(tmp_path, shape, row)
+    with Grading() as grading:
+        (problem,) = settled([problem], grading, Log(), solutions=1)
+        assert grading.self_checks([problem]) == [True]
+        assert grading.grade_all([problem], [problem.solutions[0].text])[0].correct
+    assert said(problem)["reference"].strip() == source
+    assert problem.solutions[0].text.startswith("```")
+
+
 LEFT_OUT: dict[str, tuple[str, Row, str]] = {
     "no tests": ("mbpp", mbpp("Why?", "def f(): pass"), "no tests"),
     "blank tests": ("mbpp", mbpp("Why?", "def f(): pass", " ", "\n"), "no tests"),

@@ -13,7 +13,7 @@ from posttrain.curate.exercises.line import Exercise, Line, Ungradable
 from posttrain.curate.filters import Log, Unread
 from posttrain.data import rows
 from posttrain.data.records import Problem, Solution
-from posttrain.graders.code import tests_of
+from posttrain.graders.code import program, tests_of
 from posttrain.spec.errors import Mismatch
 
 DOMAIN = "code"
@@ -86,8 +86,19 @@ def _problem(line: Line, shape: str, log: Log) -> Problem:
         answer_type="code",
         template=shape,
         difficulty=exercise.difficulty,
-        solutions=tuple(Solution(style="source", text=text, source="file") for text in exercise.programs),
+        solutions=tuple(
+            Solution(style="source", text=_response(text, exercise.answer.get("entry", "")), source="file")
+            for text in exercise.programs
+        ),
     )
+
+
+def _response(source: str, entry: str) -> str:
+    """A program as a response: bare, or fenced where its grader would find another program in it, or none."""
+    fence = "```"
+    while fence in source:
+        fence += "`"
+    return source if program(source, entry) == source else f"{fence}python\n{source}\n{fence}"
 
 
 def _graded(problem: Problem) -> Problem:

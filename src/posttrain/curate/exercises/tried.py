@@ -6,6 +6,7 @@ from itertools import islice
 
 from posttrain.curate.filters import Log
 from posttrain.data.records import Problem, Solution
+from posttrain.graders.code import program
 from posttrain.graders.registry import Grading
 
 GROUP = 64
@@ -53,6 +54,7 @@ def _with(problem: Problem, tried: Sequence[tuple[Solution, bool]], log: Log) ->
     wrong = tuple(solution.model_copy(update={"verified": False}) for solution, passed in tried if not passed)
     if wrong:
         log.rejected.append(problem.model_copy(update={"solutions": wrong}))
-    answer = {**json.loads(problem.answer), "reference": right[0].text}
+    answer = json.loads(problem.answer)
+    answer["reference"] = program(right[0].text, answer.get("entry", ""))
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return problem.model_copy(update={"answer": text, "solutions": (*right, *problem.solutions[len(tried) :])})
