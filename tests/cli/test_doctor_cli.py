@@ -33,7 +33,7 @@ from posttrain.cli.main import main
 main()
 """
 """A kernel without some system calls, for this process and all it starts, and the command in it."""
-LANDLOCK, UNSHARE = [444, 445, 446], [272]
+LANDLOCK, UNSHARE, SECCOMP = [444, 445, 446], [272], [317]
 
 
 def without(calls: list[int], *arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -88,16 +88,17 @@ def test_a_kernel_without_landlock_is_refused_with_what_to_do(recipe, tmp_path):
     """S-D14: the level that is missing, what the kernel lacks, and the profile that needs none."""
     done = without(LANDLOCK, "doctor", recipe, "--run", tmp_path)
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "no level works" in done.stdout and "CONFIG_SECURITY_LANDLOCK" in done.stdout
+    assert "\n  L2  fails  Landlock, CONFIG_SECURITY_LANDLOCK" in done.stdout
     assert "--profile nojail" in done.stdout.split("lacks something here:")[1]
 
 
 def test_a_recipe_that_runs_no_program_needs_no_sandbox(tmp_path):
     """S-D14: without a level, what runs no program is well."""
     path = coded(tmp_path, 'resources.sandbox = "none"')
-    done = without(LANDLOCK, "doctor", path, "--run", tmp_path)
+    done = without(SECCOMP, "doctor", path, "--run", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no level works" in done.stdout and "runs no program" in done.stdout
+    assert "CONFIG_SECCOMP_FILTER" in done.stdout
 
 
 def test_a_kernel_without_namespaces_shows_which_level_is_left(recipe, tmp_path):

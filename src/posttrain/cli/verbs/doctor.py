@@ -110,7 +110,8 @@ def _sandbox(found: "Examined", name: str) -> str:
     user = "root" if found.sandbox["user"] == 0 else "an ordinary user"
     at = f"by {found.wanted}" if "/" in str(found.wanted) else f"at {found.wanted} or better"
     wants = f"runs programs {at}" if found.wanted else "runs no program"
-    head = f"Sandbox: {f'{best} works' if best else 'no level works'} for {user}; {name} {wants}"
+    works = "no level works" if best is None else f"only {best} works" if best == "L1" else f"{best} works"
+    head = f"Sandbox: {works} for {user}; {name} {wants}"
     rows = [
         (level, "works" if tried["works"] else "fails", str(tried["lacks"] or LAYERS.get(level, "")))
         for level, tried in levels.items()
