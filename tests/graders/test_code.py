@@ -53,6 +53,7 @@ PROGRAMS = {
     "imports": "import operator\nfrom functools import partial\nf = partial(operator.mul, 2)",
     "numpy": "import numpy as np\ndef f(n):\n    return np.int64(n) * 2",
     "class Solution": "class Solution:\n    def f(self, n: int) -> int:\n        return n * 2",
+    "odd characters in a text": "def f(n):\n    return len('\x0c\x1c\x85\u2028\u2029') // 5 * n * 2",
     "print": "def f(n):\n    print('thinking')\n    return n * 2\nprint(f(3))",
     "named lambda": "f = lambda n: n << 1",
 }

@@ -7,6 +7,8 @@ LONGEST = 2_000_000
 _OURS = {"", "py", "python", "python3", "py3", "ipython", "sage"}
 """Languages, as fences name them, that a program may stand under."""
 _OPENING = re.compile(r"\s*(`{3,}|~{3,})\s*([^\s`]*)(.*)")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""As Python ends its lines; other marks may stand in a program's texts."""
 _IMPORTS = re.compile(r"^[ \t]*(?:import|from)[ \t]+([^#\n]*)", re.MULTILINE)
 _CODE = re.compile(r"^(?:def|class|import|from|print|for|while|if|try|with|@|[A-Za-z_][\w, ]*=)", re.MULTILINE)
 _INDENTED = re.compile(r"^(?: {2,}|\t)\S", re.MULTILINE)
@@ -52,7 +54,7 @@ def tier(source: str) -> str:
 def _blocks(text: str) -> list[tuple[str, str]]:
     """Language and content of every fenced block, in order."""
     blocks: list[tuple[str, str]] = []
-    lines = iter(text.splitlines())
+    lines = iter(_LINE_END.split(text))
     for line in lines:
         opening = _OPENING.fullmatch(line)
         if opening is None:
