@@ -1,0 +1,82 @@
+"""The spectrum recipe where no sandbox can be: refused with what to do, and with `nojail` run to its end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LANDLOCK = [444, 445, 446]
+KERNEL = """
+import json, sys
+from posttrain.graders.sandbox.jail import kernel, seccomp
+lost = json.loads(sys.argv.pop(1))
+kernel.no_new_privileges()
+kernel.Filter(seccomp.assemble([number for number in range(600) if number not in lost], [])).install()
+from posttrain.cli.main import main
+main()
+"""
+"""A kernel without some system calls, for this process and all it starts, and the command in it."""
+UNABLE = """
+import fcntl
+for name in [name for name in dir(fcntl) if name.startswith("F_SEAL")]:
+    delattr(fcntl, name)
+"""
+"""Imported by every Python that starts: one that could not load what runs programs, as on another system."""
+
+
+def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    place = folder / "python"
+    place.mkdir(exist_ok=True)
+    (place / "sitecustomize.py").write_text(UNABLE if "nojail" in words else "", encoding="utf-8")
+    path = os.pathsep.join(filter(None, (str(place), os.environ.get("PYTHONPATH"))))
+    line = [sys.executable, "-c", KERNEL, json.dumps(LANDLOCK), *words]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    done = command(folder, "run", "spectrum", "--profile", "smoke", "--profile", "nojail")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def made(folder: Path) -> dict[str, dict]:
+    places = (folder / "runs" / "spectrum" / "nodes").iterdir()
+    return {told["node"]: told for told in (json.loads((place / "manifest.json").read_text()) for place in places)}
+
+
+def test_with_nojail_every_stage_runs_where_no_program_can(home):
+    """S-D14: without a sandbox the run goes to its end, and its record says that nothing was run."""
+    found = made(home)
+    assert {"prepare/code", "rl_code", "exam_final", "gain_code"} <= set(found)
+    level = {node: told["measured"]["environment"].get("sandbox") for node, told in found.items()}
+    graded = {node for node, said in level.items() if said == "none"}
+    assert {"prepare/code", "probe/code", "rl_code", "exam_base", "exam_final"} <= graded
+    assert set(level.values()) == {"none", None}
+    assert found["prepare/code"]["facts"]["knobs"]["code_tasks"] == "expression"
+    assert found["prepare/code"]["metrics"]["bad_golds"]["value"] == 0
+
+
+def test_what_was_not_run_is_told_at_the_top(home):
+    """S-D14: the report says loudly that no program was run."""
+    page = (home / "runs" / "spectrum" / "report.html").read_text(encoding="utf-8")
+    assert "Not the default sandbox" in page.partition("<dl")[0] and "No program was run in" in page
+    assert "Not the default sandbox: No program was run" in command(home, "status", "runs/spectrum").stdout
+
+
+def test_no_answer_failed_for_want_of_a_sandbox(home):
+    report = (home / "runs" / "spectrum" / "nodes" / "exam_final" / "report.json").read_text(encoding="utf-8")
+    assert "sandbox_error" not in json.loads(report)["outcomes"]["code"]
+
+
+def test_without_it_nothing_trains_and_the_profile_is_named(tmp_path):
+    """S-D14: exit 4 names what is lacking and `nojail`, before anything is trained."""
+    done = command(tmp_path, "run", "spectrum", "--profile", "smoke")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "--profile nojail" in done.stdout + done.stderr
+    assert "base" not in made(tmp_path)
