@@ -14,8 +14,9 @@ import rl_world as world
 import support
 from posttrain import stages
 from posttrain.data import rows
-from posttrain.data.records import RlStep, Rollout, Score
+from posttrain.data.records import Problem, RlStep, Rollout, Score
 from posttrain.models.load import save
+from posttrain.runners.judging import grading
 from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.stage import Foreseen
 from posttrain.stages import rl
@@ -203,6 +204,69 @@ def test_check_asks_for_problems_and_is_silent_otherwise():
     (only,) = rl.check(rl.Knobs(), {})
     assert "nothing to train on" in only
     assert rl.check(rl.Knobs(domains=("algebra",)), {"data": foreseen("algebra", "code")}) == ()
+
+
+WISHES = {"type": "sum", "terms": [{"type": "varied", "weight": 0.2, "n": 2}, {"type": "within", "weight": -0.1}]}
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ([("varied", 0.6), ("spoken", -0.4)], "the terms weigh 1 together, as much as being right or more"),
+        ([("varied", 0.1), ("varied", 0.2)], "two terms have one name"),
+        ([("within", 0.0)], "the weight of within is 0"),
+    ],
+)
+def test_a_reward_that_could_outweigh_being_right_is_refused(terms, says):
+    """§2.7: before anything runs."""
+    reward = {"type": "sum", "terms": [{"type": name, "weight": weight} for name, weight in terms]}
+    (only,) = rl.check(rl.Knobs(**SMALL, reward=reward), {"data": foreseen("algebra")})
+    assert only.startswith("reward: ") and says in only
+
+
+@pytest.mark.parametrize(
+    "terms", [[], [{"type": "loud", "weight": 0.1}], [{"type": "varied", "weight": 0.1, "most": 3}]]
+)
+def test_unknown_terms_are_refused(terms):
+    with pytest.raises(ValidationError):
+        rl.Knobs(reward={"type": "sum", "terms": terms})
+
+
+def test_terms_shape_the_reward_beside_right_or_wrong(tmp_path, inputs):
+    """S-D1, S-D11: what each measured stands in rollouts and steps; p, reward and accuracy stay binary."""
+    assert rl.check(rl.Knobs(**SMALL, reward=WISHES), {"data": foreseen("algebra")}) == ()
+    ctx = context(tmp_path, inputs, reward=WISHES, steps=1)
+    rl.run(ctx)
+    kept = rows.read_all(ctx.out / "rollouts.jsonl.gz", Rollout)
+    whole = [row for row in kept if row.finish == "stop"]
+    assert whole and all(set(row.parts) == {"varied", "within"} for row in whole)
+    for row in whole:
+        wishes = 0.2 * row.parts["varied"] - 0.1 * row.parts["within"]
+        assert row.reward == pytest.approx((row.outcome == "right") + wishes)
+    assert all(row.parts == {} and row.reward == 0 for row in kept if row.finish == "length")
+    assert {row.p for row in kept} <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    (step,) = rows.read_all(ctx.out / "rl.jsonl", RlStep)
+    assert step.reward == sum(row.outcome == "right" for row in kept) / len(kept)
+    for name in ("varied", "within"):
+        assert step.parts[name] == pytest.approx(sum(row.parts[name] for row in whole) / len(whole))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "right"),
+    [
+        ({}, {"\\boxed{12}"}),
+        ({"reads": "anywhere"}, {"\\boxed{12}", "So.\n#### 12", "The answer is 12.", "12"}),
+        ({"tolerance": 0.1}, {"\\boxed{12}", "\\boxed{12.5}"}),
+    ],
+)
+def test_where_an_answer_stands_and_how_near_it_must_be_are_choices(tmp_path, inputs, knobs, right):
+    """S-D9: knobs `reads` and `tolerance` reach the grader of the whole stage."""
+    said = ["\\boxed{12}", "So.\n#### 12", "The answer is 12.", "12", "\\boxed{12.5}", "\\boxed{15}"]
+    ctx = context(tmp_path, inputs, **knobs)
+    with grading(ctx, maths=rl.maths_grader(ctx.knobs)) as judge:
+        problems = [Problem(id="x", domain="d", prompt="p", answer="12")] * len(said)
+        told = judge.grade_all(problems, said)
+    assert {text for text, grade in zip(said, told, strict=True) if grade.correct} == right
 
 
 def test_k1_in_the_loss_is_refused():

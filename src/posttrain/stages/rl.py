@@ -177,8 +177,8 @@ def _terms(knobs: Knobs) -> "Terms":
     return Terms(tuple(Term(wish.type, wish.weight, wish.arguments) for wish in wishes))
 
 
-def _maths(knobs: Knobs) -> "Grader":
-    """The grader of mathematical answers."""
+def maths_grader(knobs: Knobs) -> "Grader":
+    """The grader of mathematical answers that the knobs ask for."""
     from fractions import Fraction
 
     from posttrain.graders.answers import ANYWHERE, BOXED
@@ -228,7 +228,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
             where="rl.max_seq_length",
             remedy="Shorten the window, or use a base with more positions.",
         )
-    with grading(ctx, maths=_maths(knobs)) as judge:
+    with grading(ctx, maths=maths_grader(knobs)) as judge:
         learner = _learner(ctx, loaded, judge)
         chosen = learner.learn()
     if chosen < knobs.steps:
