@@ -31,7 +31,7 @@ def fresh() -> Iterator[World]:
     made.close()
 
 
-@pytest.fixture(scope="module", params=["L3", "L2"])
+@pytest.fixture(scope="module", params=["L3", "L2", "L1"])
 def jail(request, world) -> Iterator[Pool]:
     """Servers that start while the canary stands in the environment."""
     with Pool(request.param, spares=SPARES) as pool:

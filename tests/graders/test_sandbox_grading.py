@@ -15,7 +15,7 @@ TESTS = {"values": VALUES, "judge": JUDGE, "stdin": STDIN}
 TRIES = [(hack, mode) for hack in HACKS for mode in hack.modes]
 
 
-@pytest.fixture(scope="module", params=["L3", "L2"])
+@pytest.fixture(scope="module", params=["L3", "L2", "L1"])
 def jail(request) -> Iterator[Pool]:
     with Pool(request.param) as pool:
         yield pool

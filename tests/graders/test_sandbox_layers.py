@@ -10,9 +10,10 @@ from graders.attacks.world import World, words
 from posttrain.graders.sandbox import server
 from posttrain.graders.sandbox.pool import Job, Pool
 
-FILTERS = ("confine.py", "        kernel.Filter(seccomp.server_policy()).install()\n", "        pass\n")
+FILTERS = ("confine.py", 'kernel.Filter(seccomp.server_policy(opens=level != "L1")).install()', "pass")
 NARROWER = ("zygote.py", "    filter_.install()\n", "")
-LANDLOCK = ("confine.py", "        kernel.landlock(list(readable))\n", "")
+LANDLOCK = ("confine.py", "            kernel.landlock(list(readable))\n", "            pass\n")
+OPENING = ("confine.py", 'server_policy(opens=level != "L1")', "server_policy(opens=True)")
 LIMITS = ("zygote.py", "        resource.setrlimit(name, (value, value))\n", "        pass\n")
 CLOSED = ("zygote.py", "                _close_all_but(fds)\n", "")
 CLOSED_SPARE = ("zygote.py", "            _close_all_but([its])\n", "")
@@ -21,6 +22,7 @@ TAKEN = {
     "the narrower filter": ([NARROWER], "L3", ("fork", "descriptor passing")),
     "Landlock": ([LANDLOCK], "L2", ("open", "passwd", "/proc/self/maps")),
     "filters and Landlock": ([FILTERS, NARROWER, LANDLOCK], "L2", ("new file", "every temporary folder", "exec")),
+    "the filter of what opens": ([OPENING], "L1", ("open", "passwd", "/proc/self/maps")),
     "limits": ([LIMITS], "L3", ("mmap", "growing its own output")),
     "closed descriptors": ([CLOSED, CLOSED_SPARE], "L3", ("descriptors beyond its own",)),
 }

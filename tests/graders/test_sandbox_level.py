@@ -146,7 +146,7 @@ def test_a_32_bit_entry_ends_the_process():
         pytest.skip("this kernel has no 32-bit entry")
 
     def filtered() -> None:
-        _filtered(seccomp.server_policy())
+        _filtered(seccomp.server_policy(opens=True))
         enter()
 
     assert _ends_by(filtered) == -signal.SIGSYS
@@ -154,7 +154,7 @@ def test_a_32_bit_entry_ends_the_process():
 
 def test_an_x32_number_ends_the_process():
     def filtered() -> None:
-        _filtered(seccomp.server_policy())
+        _filtered(seccomp.server_policy(opens=True))
         ctypes.CDLL(None).syscall(ctypes.c_long(0x40000000 + 39))
 
     assert _ends_by(filtered) == -signal.SIGSYS
@@ -164,7 +164,7 @@ def test_a_filter_names_the_process_that_installs_it():
     """kill of oneself passes, of another fails; the narrower filter takes from the server's, never adds."""
 
     def filtered(target: int, number: int) -> None:
-        _filtered(seccomp.server_policy())
+        _filtered(seccomp.server_policy(opens=True))
         kernel.Filter(seccomp.program_policy(threads=True), seccomp.OWN_PID).install()
         try:
             os.kill(target or os.getpid(), number)

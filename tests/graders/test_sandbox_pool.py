@@ -21,7 +21,7 @@ SLOW = Job({"mode": "stdio", "source": "import time; time.sleep(0.2); print('sle
 QUICK = Job({"mode": "stdio", "source": "print(1)"})
 
 
-@pytest.mark.parametrize("level", ["L3", "L2"])
+@pytest.mark.parametrize("level", ["L3", "L2", "L1"])
 def test_a_server_that_dies_in_the_middle_of_a_batch_is_replaced_and_its_jobs_run_again(level):
     with Pool(level, slots=2) as pool:
         futures = [pool.submit(SLOW) for _ in range(6)]
@@ -78,7 +78,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("level", ["L3", "L2"])
+@pytest.mark.parametrize("level", ["L3", "L2", "L1"])
 def test_programs_end_with_the_client(level):
     """A client that is killed leaves no server and no program."""
     client = subprocess.Popen([sys.executable, "-c", CLIENT, level], stdout=subprocess.PIPE, text=True)
@@ -221,7 +221,7 @@ def test_draws_and_orders_are_the_same_in_every_server():
         "source": "import random, numpy\nprint(random.random(), numpy.random.rand(), list({'a', 'b', 'c', 'd', 'e'}))",
     }
     outputs = []
-    for level in ("L3", "L2"):
+    for level in ("L3", "L2", "L1"):
         with Pool(level) as pool:
             outputs.append(pool.submit(Job(body, tier="numpy")).result().stdout)
-    assert outputs[0] == outputs[1] and len(outputs[0]) > 20
+    assert len(set(outputs)) == 1 and len(outputs[0]) > 20

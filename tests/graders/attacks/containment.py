@@ -41,7 +41,7 @@ def _written(entry: book.Entry) -> Attack:
         f"{_HEAD}try:\n{lines}{ended}",
         outcomes=entry.words("outcomes", "done"),
         wall=float(entry.fields.get("wall", 3.0)),
-        levels=entry.words("levels", "L3 L2"),
+        levels=entry.words("levels", "L3 L2 L1"),
         bare="bare" in entry.fields,
         before=before,
         memory=int(entry.fields.get("memory", 1 << 30)),

@@ -28,7 +28,7 @@ class Attack:
     outcomes: tuple[str, ...] = ("done",)
     """How its run may end."""
     wall: float = 3.0
-    levels: tuple[str, ...] = ("L3", "L2")
+    levels: tuple[str, ...] = ("L3", "L2", "L1")
     bare: bool = True
     """Whether it hits without a sandbox, as an ordinary user; False for what only root or some kernels allow."""
     before: str = ""

@@ -15,8 +15,9 @@ from posttrain.graders.sandbox.server import Refused
 from posttrain.spec.errors import MissingNeed
 from posttrain.spec.knobs import permit
 
-LEVELS = ("L3", "L2")
-"""Best first. L3: namespaces and L2. L2: system-call filter, Landlock, limits."""
+LEVELS = ("L3", "L2", "L1")
+"""Best first. L3: namespaces and L2. L2: system-call filter, Landlock, limits. L1: L2 without Landlock, and no file can
+be opened."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,13 @@ class Trial:
     checks: tuple[Check, ...] = ()
 
 
-_RANKS = ("L3", "L2", "L1")
-
-
 def find(required: str = "L2") -> str:
     """The best level that works here. MissingNeed, naming what is lacking, where none is as good as `required`.
 
     UsageError where `required` is below L2 and the environment does not permit it.
     """
     permit(required, os.environ)
-    enough = [level for level in LEVELS if _RANKS.index(level) <= _RANKS.index(required)]
+    enough = LEVELS[: LEVELS.index(required) + 1]
     tried: list[Trial] = []
     for level in enough:
         tried.append(trial(level))

@@ -4,6 +4,7 @@ L3: namespaces (user, mount, pid, net, ipc, uts, cgroup), a root of its own that
 L2: an unprivileged user where we are root, no capabilities, no new privileges, Landlock. A program can still find out
 whether a path exists, and the name of the host. System-call filters
 come last: one on the server, a narrower one on each child.
+L1: as L2 without Landlock: once all is loaded, no file can be opened at all.
 """
 
 import os
@@ -49,11 +50,13 @@ def namespaces(shown: Sequence[str]) -> None:
 
 def restrict(readable: Sequence[str], level: str) -> None:
     """The layers of L2, from which nothing leads back."""
-    kept = _drop(readable[0]) if level == "L2" and os.geteuid() == 0 else 0
+    needed = readable[0] if level == "L2" else None
+    kept = _drop(needed) if level != "L3" and os.geteuid() == 0 else 0
     try:
         kernel.drop_capabilities(kept)
         kernel.no_new_privileges()
-        kernel.landlock(list(readable))
+        if level != "L1":
+            kernel.landlock(list(readable))
     except OSError as error:
         raise Lacking(
             f"Landlock, CONFIG_SECURITY_LANDLOCK in Linux 5.13 or newer ({error.strerror or error})"
@@ -62,14 +65,15 @@ def restrict(readable: Sequence[str], level: str) -> None:
     _limit()
 
 
-def filter_calls() -> kernel.Filter:
+def filter_calls(level: str) -> kernel.Filter:
     """Filter the server's own calls; the filter that a program gets on top."""
     try:
-        os.close(os.pidfd_open(os.getpid()))
+        if level != "L1":
+            os.close(os.pidfd_open(os.getpid()))
     except OSError as error:
         raise Lacking(f"process descriptors, pidfd_open of Linux 5.3 ({error.strerror or error})") from error
     try:
-        kernel.Filter(seccomp.server_policy()).install()
+        kernel.Filter(seccomp.server_policy(opens=level != "L1")).install()
     except OSError as error:
         raise Lacking(f"system-call filters, CONFIG_SECCOMP_FILTER ({error.strerror or error})") from error
     return kernel.Filter(seccomp.program_policy(threads=os.getuid() != 0), seccomp.OWN_PID)
@@ -132,16 +136,16 @@ def _become_first() -> None:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def _drop(needed: str) -> int:
+def _drop(needed: str | None) -> int:
     """Become nobody; the mask of capabilities to keep.
 
     An interpreter in a folder that only root enters stays readable by the one capability that this takes. Where root
     lacks even that, it stays root, without any.
     """
-    if _open_to_nobody(needed):
-        kernel.become(NOBODY)
-        return 0
     try:
+        if needed is None or _open_to_nobody(needed):
+            kernel.become(NOBODY)
+            return 0
         kernel.become(NOBODY, keep_capabilities=True)
         kernel.drop_capabilities(kernel.CAP_DAC_READ_SEARCH)
     except OSError:

@@ -5,6 +5,7 @@ Inside the jail paths cannot be asked about (`stat` is closed), so the index rem
 
 import importlib.util
 import os
+import struct
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import (
@@ -57,9 +58,12 @@ class Found(NamedTuple):
 class _Loader(SourceFileLoader):
     """Reads source and its cache without asking the disk about them."""
 
-    def __init__(self, name: str, found: Found) -> None:
+    def __init__(self, name: str, found: Found, held: Mapping[str, bytes]) -> None:
         super().__init__(name, found.file)
-        self.found = found
+        self.found, self.held = found, held
+
+    def get_data(self, path: str) -> bytes:
+        return self.held[path] if path in self.held else super().get_data(path)
 
     def path_stats(self, path: str) -> Mapping[str, int]:
         return {"mtime": self.found.changed, "size": self.found.size}
@@ -74,6 +78,8 @@ class Index:
     def __init__(self, folders: Sequence[str], packages: Sequence[str]) -> None:
         """Modules right beneath `folders`, and these packages, each a folder of its own."""
         self.known: dict[str, Found] = {}
+        self.held: dict[str, bytes] = {}
+        """Files in memory."""
         for folder in folders:
             self._scan(folder, "")
         for package in packages:
@@ -85,11 +91,21 @@ class Index:
         if found is None:
             return None
         plain = found.file.endswith(".py")
-        loader = _Loader(name, found) if plain else ExtensionFileLoader(name, found.file)
+        loader = _Loader(name, found, self.held) if plain else ExtensionFileLoader(name, found.file)
         inside = [os.path.dirname(found.file)] if found.package else None  # noqa: PTH120
         return importlib.util.spec_from_file_location(
             name, found.file, loader=loader, submodule_search_locations=inside
         )
+
+    def hold(self) -> None:
+        """Take into memory what importing any of them reads: the cached file where it is valid, else the source."""
+        for found in self.known.values():
+            if found.file.endswith(".py"):
+                cached = importlib.util.cache_from_source(found.file)
+                data = _content(cached)
+                head = struct.pack("<4sIII", importlib.util.MAGIC_NUMBER, 0, found.changed & _LOW, found.size & _LOW)
+                path = cached if data[:16] == head else found.file
+                self.held[path] = data if path == cached else _content(path)
 
     def _scan(self, folder: str, prefix: str) -> None:
         with os.scandir(folder) as entries:
@@ -111,9 +127,23 @@ class Index:
             self.known[name] = Found(entry.path, package, int(status.st_mtime), status.st_size)
 
 
-def install(folders: Sequence[str], packages: Sequence[str]) -> None:
-    """Let the index answer every import of this process."""
+_LOW = 0xFFFFFFFF
+
+
+def _content(path: str) -> bytes:
+    """A file's bytes; none where it cannot be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded here
+            return file.read()
+    except OSError:
+        return b""
+
+
+def install(folders: Sequence[str], packages: Sequence[str], *, held: bool = False) -> None:
+    """Let the index answer every import of this process; from memory alone where `held`."""
     index = Index(folders, packages)
+    if held:
+        index.hold()
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter, index]  # pyright: ignore[reportArgumentType]
     sys.path_importer_cache.clear()
 

@@ -112,10 +112,10 @@ _NONBLOCKING = 0x80800
 _STREAM, _SEQPACKET = 1, 5
 
 
-def server_policy() -> bytes:
+def server_policy(*, opens: bool) -> bytes:
     """What the server may do, and with `program_policy` on top what a program may.
 
-    Paths can be opened for reading, not asked about: stat and its kin stay closed.
+    Paths can be opened for reading where `opens`, not asked about: stat and its kin stay closed.
     """
     checked: list[tuple[int, Sequence[Where]]] = [
         (9, [Where(2, (0,), mask=4)]),  # mmap, mprotect: nothing executable
@@ -126,10 +126,11 @@ def server_policy() -> bytes:
         (53, [Where(0, (1,)), Where(1, (_STREAM, _SEQPACKET), mask=_but(_NONBLOCKING))]),  # socketpair: AF_UNIX
         (56, [Where(0, (_THREAD, _PROCESS), mask=_but(0x400000), wide=True)]),  # clone
         (72, [Where(1, (0, 1, 2, 3, 4, 1030, 1033))]),  # fcntl: DUPFD GETFD SETFD GETFL SETFL DUPFD_CLOEXEC ADD_SEALS
-        (257, [Where(2, (0,), mask=_WRITING)]),  # openat
         (290, [Where(1, (0,), mask=_but(_NONBLOCKING | 1))]),  # eventfd2
         (293, [Where(1, (0,), mask=_but(_NONBLOCKING))]),  # pipe2: no O_DIRECT, no notification pipe
     ]
+    if opens:
+        checked.append((257, [Where(2, (0,), mask=_WRITING)]))  # openat
     free = [*_numbers(_FREE), *_numbers(_ONLY_THE_SERVER), 62, 302]  # kill, prlimit64
     # clone3 keeps its flags in memory, where a filter cannot look: without it the C library takes clone.
     return assemble(free, checked, absent=(435,))

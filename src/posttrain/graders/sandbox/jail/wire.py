@@ -34,7 +34,7 @@ def encode(value: object, keep: Keep | None = None, depth: int = 0) -> Tree:
         return plain(value)
     tag = _TAGS.get(kind)
     if tag is None or depth > DEEPEST:
-        scalar = _array_scalar(value)
+        scalar = _scalar(value)
         return encode(scalar) if scalar is not None else _opaque(value, keep)
     if kind is dict:
         pairs: list[Tree] = [[encode(k, keep, depth + 1), encode(v, keep, depth + 1)] for k, v in dict.items(value)]  # pyright: ignore
@@ -85,9 +85,11 @@ def _compares_as(kind: type, base: type) -> bool:
     )
 
 
-def _array_scalar(value: object) -> object:
-    """A number of numpy as Python's; None for anything else."""
+def _scalar(value: object) -> object:
+    """A number of numpy, or an integer of sympy, as Python's; None for anything else."""
     kind = type(value)
+    if kind.__module__ == "sympy.core.numbers" and getattr(value, "is_Integer", False) is True:
+        return int(value)  # pyright: ignore[reportArgumentType]
     if kind.__module__ != "numpy" or not hasattr(kind, "item") or getattr(value, "shape", None) != ():
         return None
     return value.item()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType, reportUnknownMemberType]

@@ -18,9 +18,9 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from . import child, confine, kernel, modules
+from . import child, confine, deaths, kernel, modules
 
 ORDER = struct.Struct("<cQIIQQ")
 """b"j" or b"k", job id, CPU seconds, wall milliseconds, bytes of memory, bytes of a file. Descriptors of a job: stdin,
@@ -55,12 +55,12 @@ def main(text: str) -> Callable[[], None]:
         os.close(config["control"])
     control = socket.socket(fileno=_CONTROL)
     try:
-        filter_ = _prepare(config)
+        ready = _prepare(config)
     except confine.Lacking as error:
         control.send(json.dumps({"lacks": str(error)}).encode())
         os._exit(0)
     control.send(json.dumps({"uid": os.getuid(), "pid": os.getpid()}).encode())
-    server = _Server(control, filter_, config["spares"])
+    server = _Server(control, ready, config["spares"])
     _KEPT.append(server)
     gc.collect()
     gc.freeze()
@@ -68,24 +68,32 @@ def main(text: str) -> Callable[[], None]:
     return lambda: _begin(given)
 
 
-def _prepare(config: dict[str, object]) -> kernel.Filter:
-    folders, packages = list(map(str, config["folders"])), list(map(str, config["packages"]))  # pyright: ignore[reportArgumentType, reportCallIssue]
-    modules.install(folders, packages)
-    modules.preload([*modules.LEAN, *map(str, config["preload"])])  # pyright: ignore[reportArgumentType, reportCallIssue]
+class _Ready(NamedTuple):
+    """What a confined server starts with."""
+
+    filter: kernel.Filter
+    deaths: deaths.Deaths
+
+
+def _prepare(config: dict[str, Any]) -> _Ready:
+    folders, packages = list(map(str, config["folders"])), list(map(str, config["packages"]))
+    level = str(config["level"])
+    modules.install(folders, packages, held=level == "L1")
+    modules.preload([*modules.LEAN, *map(str, config["preload"])])
     modules.warm()
     child.warm()
     os.environ.clear()
     _offer_oneself_to_the_oom_killer()
     readable = [*modules.readable(folders[0]), *packages]
-    level = str(config["level"])
     if level == "L3":
         confine.namespaces([folders[0], *packages])
     confine.restrict(readable, level)
-    filter_ = confine.filter_calls()
+    watch = (deaths.BySignal if level == "L1" else deaths.ByDescriptor)(select.epoll())
+    filter_ = confine.filter_calls(level)
     child.prepare()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("jail", "__main__")]:
         del sys.modules[name]
-    return filter_
+    return _Ready(filter_, watch)
 
 
 def _offer_oneself_to_the_oom_killer() -> None:
@@ -103,11 +111,12 @@ class _Run:
 
 
 class _Server:
-    def __init__(self, control: socket.socket, filter_: kernel.Filter, spares: int) -> None:
-        self.control, self.filter, self.wanted, self.pid = control, filter_, spares, os.getpid()
-        self.poll = select.epoll()
+    def __init__(self, control: socket.socket, ready: _Ready, spares: int) -> None:
+        self.control, self.filter, self.wanted, self.pid = control, ready.filter, spares, os.getpid()
+        self.deaths, self.poll = ready.deaths, ready.deaths.poll
         self.poll.register(control.fileno(), select.EPOLLIN)
         self.runs: dict[int, _Run] = {}
+        """By process id."""
         self.spares: list[tuple[int, int]] = []
         """Process ids, each with the descriptor of the pipe to it: an object would close it in a child too."""
 
@@ -118,10 +127,10 @@ class _Server:
             if not events and self._lacks_spares() and (given := self._spare()):
                 return given
             for fd, _ in events:
-                if fd != self.control.fileno():
-                    self._reap(fd)
-                elif given := self._order():
+                if fd == self.control.fileno() and (given := self._order()):
                     return given
+                for death in self.deaths.told(fd):
+                    self._report(death)
             self._expire()
 
     def _lacks_spares(self) -> bool:
@@ -169,9 +178,8 @@ class _Server:
                 self._leave()
                 _close_all_but(fds)
                 return _confined(message, fds, self.filter)
-        watch = os.pidfd_open(run.pid)
-        self.runs[watch] = run
-        self.poll.register(watch, select.EPOLLIN)
+        self.deaths.follow(run.pid)
+        self.runs[run.pid] = run
         return None
 
     def _spare(self) -> Assignment | None:
@@ -198,18 +206,16 @@ class _Server:
 
     def _leave(self) -> None:
         """In a child: end with the server."""
+        self.deaths.leave()
         if self.pid != 1:  # the first process of a pid namespace takes all with it anyway
             kernel.die_with_parent()
             if os.getppid() != self.pid:
                 os._exit(0)
 
-    def _reap(self, watch: int) -> None:
-        run = self.runs.pop(watch)
-        self.poll.unregister(watch)
-        os.close(watch)
-        _, status, used = os.wait4(run.pid, 0)
+    def _report(self, death: deaths.Death) -> None:
+        run, used = self.runs.pop(death.pid), death.used
         cpu = round((used.ru_utime + used.ru_stime) * 1e6)
-        self._send(REPORT.pack(run.job, status, run.why, cpu, used.ru_maxrss))
+        self._send(REPORT.pack(run.job, death.status, run.why, cpu, used.ru_maxrss))
 
     def _send(self, message: bytes) -> None:
         try:
