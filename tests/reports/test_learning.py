@@ -49,6 +49,18 @@ def test_two_comparisons_of_the_same_exams_are_told_apart_by_their_domains(tmp_p
     assert labels == ["maths → final, code", "maths → final, algebra, geometry", "maths → final"]
 
 
+def test_a_comparison_of_most_domains_names_those_it_leaves_out(tmp_path):
+    recorder = Recorder(tmp_path)
+    of = ["algebra", "calculus", "geometry", "statistics"]
+    metrics = {f"pass@1/{domain}": Metric(0.1, n=4) for domain in [*of, "code"]}
+    for exam in ("exam_maths", "exam_final"):
+        recorder.node(exam, "evaluate", {}, type="scores", metrics=metrics)
+    sides = {"before": ["exam_maths"], "after": ["exam_final"]}
+    recorder.node("kept", "compare", sides, type="scores", knobs={"domains": of})
+    (kept,) = learning(read(recorder.finish())).comparisons
+    assert kept.label == "maths → final, all but code"
+
+
 def test_an_exam_that_has_not_run_is_a_row_without_scores(tmp_path):
     recorder = Recorder(tmp_path)
     recorder.node("exam_base", "evaluate", {}, type="scores", metrics={"pass@1": Metric(None, reason="no problem")})

@@ -81,7 +81,7 @@ def learning(view: View) -> Learning:
     found = sorted({k for row in rows for k in row.scores})
     ks = tuple(dict.fromkeys((found[0], found[-1]))) if found else ()
     domains = tuple(dict.fromkeys(name for row in rows for name in row.domains))
-    comparisons = tuple(_comparison(view, node) for node in view.of_kind("compare"))
+    comparisons = tuple(_comparison(view, node, domains) for node in view.of_kind("compare"))
     return Learning(ks, rows, comparisons, domains)
 
 
@@ -146,13 +146,19 @@ def pooled(parts: Sequence[Metric]) -> Metric:
     return Metric(mean, n=total, low=low, high=high, unit=parts[0].unit)
 
 
-def _comparison(view: View, node: NodeView) -> Comparison:
+def _comparison(view: View, node: NodeView, domains: Sequence[str]) -> Comparison:
     verdicts = view.judged(node.id)
     names = [_side(node, role) for role in ("before", "after")]
     label = f"{names[0]} → {names[1]}" if all(names) else node.stage
     of = (node.member,) if node.member else tuple(map(str, node.knobs.get("domains") or ()))
-    label = f"{label}, {', '.join(of)}" if of else label
+    label = f"{label}, {_listed(of, domains)}" if of else label
     return Comparison(node.id, label, _compared(node), node.metrics.get("gain"), verdicts)
+
+
+def _listed(of: Sequence[str], domains: Sequence[str]) -> str:
+    """Domains by name, or those that are left out, where they are fewer."""
+    left = [domain for domain in domains if domain not in of]
+    return f"all but {', '.join(left)}" if 0 < len(left) < len(of) - 1 else ", ".join(of)
 
 
 def _compared(node: NodeView) -> str:
