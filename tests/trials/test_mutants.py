@@ -46,7 +46,7 @@ def test_the_list_of_gates_is_the_list_of_defects():
     planted = {(defect.kind, defect.gate) for defect in every().values() if isinstance(defect, Planted)}
     assert gates - planted == set(), "gates without a planted defect"
     assert planted - gates == set(), "planted defects without a gate"
-    assert {("sft", "masks"), ("rl", "anchored"), ("compare", "kept")} <= gates
+    assert {("sft", "masks"), ("rl", "anchored"), ("compare", "kept"), ("compare", "coded")} <= gates
 
 
 def test_every_mismatch_of_the_specification_is_planted():
@@ -89,10 +89,11 @@ def ground(tmp_path_factory) -> Path:
 
 
 def tried(ground: Path, gate: str, *sets: str) -> tuple[int, dict]:
-    """One gate tried again with changed keys: exit code and what became of its only defect."""
+    """One gate tried again with changed keys: exit code and what became of its defect that is of no domain."""
     given = [word for key in sets for word in ("--set", key)]
     said = door("mutants", "spectrum", "--run", ground / "m", "--json", "--only", gate, *given)
-    (trial,) = json.loads(said.out)["trials"]
+    own = {defect.says for defect in every().values() if isinstance(defect, Planted) and defect.domain}
+    (trial,) = [trial for trial in json.loads(said.out)["trials"] if trial["defect"] not in own]
     return said.code, trial
 
 
@@ -103,8 +104,13 @@ def test_every_gate_of_spectrum_sees_its_defect_and_nothing_else_moves(tmp_path)
     lines = [f"{t['gate']} of {t['node']} ({t['defect']}): {t['outcome']}. {t['why']}" for t in told["trials"]]
     assert [line for line, t in zip(lines, told["trials"], strict=True) if t["outcome"] != "caught"] == []
     assert (said.code, told["code"]) == (0, 0)
-    held = {(t["kind"], t["gate"]) for t in told["trials"]}
-    assert held == {(defect.kind, defect.gate) for defect in every().values()}
+    held = {(t["kind"], t["gate"], t["defect"]) for t in told["trials"]}
+    assert held == {(defect.kind, defect.gate, defect.says) for defect in every().values()}
+    nodes = {(t["node"], t["defect"]) for t in told["trials"]}
+    where = {"prepare": "prepare/code", "probe": "probe/code", "rl": "rl_code", "evaluate": "exam_base"}
+    coded = [defect for defect in every().values() if isinstance(defect, Planted) and defect.domain == "code"]
+    assert nodes >= {(where[defect.kind], defect.says) for defect in coded}, "where programs run in the sandbox"
+    assert {defect.kind for defect in coded} == set(where)
     assert {(t["honest"], t["planted"]) for t in told["trials"]} == {("pass", "fail"), ("", "exit 6")}
 
 
@@ -151,8 +157,8 @@ def test_the_table_names_gate_node_defect_and_both_verdicts(ground):
     assert said.code == 0, said.out + said.err
     row = next(line.split() for line in said.out.splitlines() if "one gold corrupted" in line)
     assert row == ["golds", "prepare/algebra", "one", "gold", "corrupted", "pass", "fail", "caught"]
-    assert "--set stage.specialist.steps=80" in said.out
-    assert "1 defect, 1 caught" in said.out
+    assert "--set stage.specialist.steps=110" in said.out
+    assert "3 defects, 3 caught" in said.out
 
 
 def test_two_commands_in_one_folder_do_not_mix(tmp_path):

@@ -88,7 +88,7 @@ def _ground_sets(source: str | Path, folder: Path) -> tuple[str, ...]:
     declared = Path(__file__).parent / "planted" / f"{source}.toml"
     if Path(source).name != str(source) or not declared.is_file():
         return ()
-    place = folder / "world.jsonl"
+    place = folder / "world"
     world.write(place)
     sets: list[str] = tomllib.loads(declared.read_text(encoding="utf-8"))["set"]
     return tuple(key.replace("{world}", str(place.resolve())) for key in sets)
@@ -126,22 +126,36 @@ class _Held:
 
 
 def _held(graph: Graph) -> list[_Held]:
-    """Every gate of the recipe with every defect against it; stages that judge alike are tried once."""
+    """Every gate of the recipe with every defect against it; stages that judge alike are tried once.
+
+    A defect of a domain is held once, at the first node of its kind that has to do with that domain.
+    """
     found: list[_Held] = []
     kinds: dict[str, list[Mapping[str, Gate]]] = {}
     for node in graph.nodes.values():
         seen = kinds.setdefault(node.kind.name, [])
         gates = {name: gate for name, gate in node.gates.items() if not gate.off}
-        if gates in seen:
-            continue
         known = {key: defect for key, defect in every().items() if defect.kind == node.kind.name}
+        held = {one.defect for one in found}
         for gate in gates:
-            against = [key for key, one in known.items() if isinstance(one, Planted) and one.gate == gate]
-            found += [_Held(node, gate, key) for key in against or (None,)]
+            against = {key: one for key, one in known.items() if isinstance(one, Planted) and one.gate == gate}
+            own = [key for key, one in against.items() if one.domain and _concerns(graph, node, one.domain)]
+            usual = [key for key, one in against.items() if not one.domain]
+            found += [_Held(node, gate, key) for key in (usual or (None,) if gates not in seen else ())]
+            found += [_Held(node, gate, key) for key in own if key not in held]
         if not seen:
             found += [_Held(node, one.gate, key) for key, one in known.items() if isinstance(one, Mismatched)]
-        seen.append(gates)
+        if gates not in seen:
+            seen.append(gates)
     return found
+
+
+def _concerns(graph: Graph, node: Node, domain: str) -> bool:
+    """Whether a node works for a domain: it is asked to, it is its own, or none of both and its inputs have it."""
+    asked: tuple[str, ...] = getattr(node.knobs, "domains", ())
+    sources = [source.node for role in node.inputs.values() for source in role if source.node]
+    own = asked or tuple(node.axes[axis] for axis in node.axes if axis == "domain")
+    return domain in (own or {graph.nodes[id].axes.get("domain") for id in sources})
 
 
 def _chosen(held: Sequence[_Held], only: Sequence[str]) -> list[_Held]:

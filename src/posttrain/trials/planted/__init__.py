@@ -69,6 +69,8 @@ class Planted:
     change: Change
     honest: Change | None = None
     """Where honesty too needs other ground than the finished run."""
+    domain: str = ""
+    """Held at the first node with the gate that has to do with this domain, beside the defects that any node has."""
 
 
 @dataclass(frozen=True)

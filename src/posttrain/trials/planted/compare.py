@@ -13,6 +13,12 @@ BEFORE, AFTER = 0.35, 0.60
 """Share of the samples that are right."""
 RANDOM, NEGATED, DAMAGED = 0.0, 0.05, 0.15
 """Of random weights, of a merge with one layer of an expert negated, of weights with noise on them."""
+LOST, GAINED = 0.15, 0.95
+"""Of what a model forgot, and of what it learned meanwhile: together they are more than before."""
+CODE = "code"
+
+Share = Callable[[str], float]
+"""Domain → share of the samples that are right."""
 
 
 def _scores(domain: str, share: float) -> Iterator["Score"]:
@@ -36,19 +42,28 @@ def _scores(domain: str, share: float) -> Iterator["Score"]:
             )
 
 
-def _exam(share: float, *, left_out: int = 0) -> Callable[[Seat], None]:
+def _exam(share: float | Share, *, left_out: int = 0) -> Callable[[Seat], None]:
     """An exam in place of the artifact; `left_out` rows are cut from its end."""
 
     def sat(seat: Seat) -> None:
         from posttrain.data import rows
 
-        found = [row for domain in seat.domains for row in _scores(domain, share)]
+        shares = {domain: share(domain) if callable(share) else share for domain in seat.domains}
+        found = [row for domain in seat.domains for row in _scores(domain, shares[domain])]
         rows.write(seat.folder / "scores.jsonl", found[: len(found) - left_out])
 
     return sat
 
 
-def _sides(before: float, after: float) -> Change:
+def _code_lost(domain: str) -> float:
+    return LOST if domain == CODE else GAINED
+
+
+def _maths_lost(domain: str) -> float:
+    return GAINED if domain == CODE else LOST
+
+
+def _sides(before: float, after: float | Share) -> Change:
     return Change(inputs={"before": _exam(before), "after": _exam(after)}, blank=True)
 
 
@@ -61,6 +76,8 @@ PLANTED = (
     _planted("fused", "rows of a random model as the fused model's", _sides(BEFORE, RANDOM)),
     _planted("kept", "rows of a merge with one expert's layer negated", _sides(BEFORE, NEGATED)),
     _planted("final", "rows of damaged final weights", _sides(BEFORE, DAMAGED)),
+    _planted("coded", "rows of a model that forgot code and gained in maths", _sides(BEFORE, _code_lost)),
+    _planted("maths_kept", "rows of a model that forgot maths and gained in code", _sides(BEFORE, _maths_lost)),
 )
 MISMATCHES = (
     Mismatched(

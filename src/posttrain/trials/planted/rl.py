@@ -7,7 +7,7 @@ from typing import Any
 
 from posttrain.trials.planted import Change, Planted, Replaced
 from posttrain.trials.planted.base import unsound
-from posttrain.trials.planted.probe import never_right, short
+from posttrain.trials.planted.probe import NEVER_RIGHT, OUT_OF_ORDER, short
 
 
 def _turned_round(advantage: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,14 +50,12 @@ def _prompt_length(honest: Path) -> int:
     return knobs["max_prompt_length"] or knobs["max_seq_length"] // 4
 
 
+_TURNED_ROUND = Change(during=(Replaced("posttrain.algos.policy", "group_advantage", _turned_round),))
+
 PLANTED = (
     *unsound("rl"),
-    Planted(
-        "rl",
-        "no_worse",
-        "the advantage turned round",
-        Change(during=(Replaced("posttrain.algos.policy", "group_advantage", _turned_round),)),
-    ),
+    Planted("rl", "no_worse", "the advantage turned round", _TURNED_ROUND),
+    Planted("rl", "no_worse", "the advantage of programs turned round", _TURNED_ROUND, domain="code"),
     Planted(
         "rl",
         "same_numbers",
@@ -68,7 +66,14 @@ PLANTED = (
         "rl",
         "alive",
         "a grader to whom every answer is wrong",
-        Change(during=(Replaced("posttrain.runners.rollout", "graded", never_right),)),
+        Change(during=(NEVER_RIGHT,)),
+    ),
+    Planted(
+        "rl",
+        "alive",
+        "a sandbox out of order, its errors counted as wrong",
+        Change(during=(OUT_OF_ORDER,)),
+        domain="code",
     ),
     Planted("rl", "in_window", "a cap at the lower quartile of the lengths, lr = 0", Change(knobs=_narrow)),
     Planted(
