@@ -116,6 +116,12 @@ def test_a_completion_goes_on_from_the_prompt_of_humaneval(tmp_path: Path) -> No
     assert [grade.correct for grade in grades] == [True, True], grades
 
 
+def test_public_tests_that_the_question_does_not_show_decide(tmp_path: Path) -> None:
+    """S-B9: converted sets have all tests among the public ones; a row counts where one of them is not shown."""
+    row = live("Echo. Sample: 12", [("12\n", "12\n"), ("15\n", "15\n")], [])
+    assert len(said(only(tmp_path, "livecodebench", row))["stdin"]) == 2
+
+
 NUMBERS = {
     "mbpp": mbpp("Halve.", "def f(a):\n    return a / 2", "assert f(0) == 0", "assert f(8) == 4"),
     "humaneval": humaneval("def f(a):\n", "    return a / 2\n", "assert candidate(8) == 4", entry="f"),
@@ -261,7 +267,21 @@ LEFT_OUT: dict[str, tuple[str, Row, str]] = {
     "arguments that are no list": ("apps", apps("Why?", ["def f(a): pass"], [1], [1], "f"), "no list of arguments"),
     "a name that is none": ("apps", apps("Why?", ["def f(a): pass"], [[1]], [1], "f g"), "has no name"),
     "two readings": ("apps", apps("Why?", [], [[1], [2]], [[1], [2]], "f"), "read in two ways"),
-    "public tests alone": ("livecodebench", live("Why?", [("1", "1")], []), "all public"),
+    "tests that the question shows": (
+        "livecodebench",
+        live("Add.\n\nSample:\n1  2\n3\n->\n6\nAnother:\n7", [("1 2\n3\n", "6\n"), ("7", "7")], []),
+        "shows every test",
+    ),
+    "calls that the question shows": (
+        "livecodebench",
+        live("Input: xs = [1,2], k = 3\nOutput: 6", [("[1, 2]\n3", "6")], [], name="f"),
+        "shows every test",
+    ),
+    "samples that are all tests": (
+        "apps",
+        apps("Add. Sample: 1 2 -> 3", ["print(3)"], ["1 2\n"], ["3\n"]),
+        "shows every test",
+    ),
     "no case": ("livecodebench", live("Why?", [], []), "no tests"),
     "no name": ("livecodebench", live("Why?", [], [("1", "1")], name="f", metadata="{}"), "has no name"),
     "two methods and no name": (

@@ -1,21 +1,21 @@
-"""Exercises whose tests are data, inputs and what must come of them: rows in the shapes of APPS and LiveCodeBench."""
+"""Exercises whose tests are data, inputs and what must come of them: rows in the shapes of APPS and LiveCodeBench.
 
-import base64
-import binascii
-import zlib
+Their questions hold samples. Nothing is added to these, and a row whose samples are all of its tests hides nothing.
+"""
+
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 from posttrain.curate.exercises import python
 from posttrain.curate.exercises.line import EQUAL, Exercise, Line, Ungradable, says, tidy
+from posttrain.curate.exercises.packed import unpack
 
 STDIN = "Read stdin, print to stdout."
-HIDDEN = "its tests are all public"
+SHOWN = "its question shows every test"
 LEVELS = {"introductory": 1, "interview": 2, "competition": 3, "easy": 1, "medium": 2, "hard": 3}
 NEAR = 1e-6
 """How far a printed fraction may be off in an exercise of APPS, whose own judge allows 1e-5."""
-LARGEST = 1 << 30
-"""Bytes of unpacked tests that are read."""
 
 
 def apps(line: Line) -> Exercise:
@@ -25,7 +25,7 @@ def apps(line: Line) -> Exercise:
     arXiv 2105.09938) takes a tuple for a list, and what a list of one holds for the list: the latter only where
     every expected value is such a list, and the row's own programs must then agree.
     """
-    tests, starter = line.table("input_output"), _starter(line)
+    question, tests = line.text("question").strip(), line.table("input_output")
     inputs, outputs = (cast("object", tests.get(name) or []) for name in ("inputs", "outputs"))
     if not isinstance(inputs, list) or not isinstance(outputs, list):
         line.wrong("input_output", "its inputs and outputs are no lists")
@@ -44,9 +44,9 @@ def apps(line: Line) -> Exercise:
     if programs:
         answer["reference"] = programs[0]
     return Exercise(
-        question=line.text("question").strip(),
-        call=_call(str(entry or ""), starter),
-        answer=answer,
+        question=question,
+        call=_call(str(entry or ""), _starter(line)),
+        answer=_hidden(answer, question),
         programs=programs,
         difficulty=LEVELS.get(line.text("difficulty", default="").casefold(), 0),
         dropped=dropped,
@@ -56,15 +56,12 @@ def apps(line: Line) -> Exercise:
 def livecodebench(line: Line) -> Exercise:
     """A row of LiveCodeBench: `question_content`, `starter_code`, public and private test cases, `metadata`.
 
-    Both kinds of tests decide, as in its own evaluation (Jain et al., arXiv 2403.07974), the public ones first; nothing
-    is added to what the question shows of them.
+    Both kinds of tests decide, as in its own evaluation (Jain et al., arXiv 2403.07974), the public ones first.
     """
     public, private = _cases(line, "public_test_cases"), _cases(line, "private_test_cases")
-    starter, cases = _starter(line), [*public, *private]
+    question, starter, cases = line.text("question_content").strip(), _starter(line), [*public, *private]
     if not cases:
         raise Ungradable(python.NO_TESTS)
-    if not private:
-        raise Ungradable(HIDDEN)
     kinds = {case["testtype"] for case in cases}
     if kinds == {"functional"}:
         entry = line.table("metadata").get("func_name") or _only(python.methods(starter))
@@ -74,9 +71,9 @@ def livecodebench(line: Line) -> Exercise:
     else:
         raise Ungradable("its tests are neither all calls nor all of stdin")
     return Exercise(
-        question=line.text("question_content").strip(),
+        question=question,
         call=_call(str(entry), starter),
-        answer=answer,
+        answer=_hidden(answer, question),
         difficulty=LEVELS.get(line.text("difficulty", default="").casefold(), 0),
     )
 
@@ -148,6 +145,16 @@ def _value(text: str) -> Any:
         raise Ungradable("an argument or a value of its tests is no JSON") from error
 
 
+def _hidden(answer: dict[str, Any], question: str) -> dict[str, Any]:
+    """The answer; Ungradable where each of its tests, input and output, stands in the question, whatever the spaces."""
+    written = "".join(question.split())
+    pairs: list[list[str]] = [given.split("\n") + output.split("\n") for given, output in answer.get("stdin", ())]
+    pairs += [[json.dumps(value) for value in (*case["args"], case["returns"])] for case in answer.get("calls", ())]
+    if all("".join(text.split()) in written for texts in pairs for text in texts):
+        raise Ungradable(SHOWN)
+    return answer
+
+
 def _only(names: Sequence[str]) -> str:
     if len(names) != 1:
         raise Ungradable("the function that it tests has no name")
@@ -157,42 +164,15 @@ def _only(names: Sequence[str]) -> str:
 def _cases(line: Line, name: str) -> list[dict[str, str]]:
     """Test cases: JSON as text, or that packed by base64 and zlib, as the hub has it."""
     value = line.fields.get(name)
-    packed = isinstance(value, str) and value.strip() and value.lstrip()[0] not in "[{"
-    cases = says(_unpacked(line, name)) if packed else line.json(name) or []
+    try:
+        packed = isinstance(value, str) and value.strip()[:1] not in ("", "[", "{")
+        cases = says(unpack(str(value))) if packed else line.json(name) or []
+    except ValueError as error:
+        what = "it holds neither JSON nor JSON packed by base64 and zlib; write its test cases as JSON"
+        line.wrong(name, f"{what} ({error})")
     if not isinstance(cases, list):
         line.wrong(name, "it holds no list of test cases")
     for case in cast("list[Any]", cases):
         if not isinstance(case, dict) or not all(isinstance(case.get(k), str) for k in ("input", "output", "testtype")):  # pyright: ignore[reportUnknownMemberType]
             line.wrong(name, "a test case has no input, output and testtype as texts")
     return cast("list[dict[str, str]]", cases)
-
-
-def _unpacked(line: Line, name: str) -> str:
-    """The JSON of packed test cases.
-
-    The hub's files hold, once unpacked, one text as Python's serialisation frames it. Nothing is loaded: the text is
-    cut out of its frame, and anything but a single text is refused.
-    """
-    try:
-        reader = zlib.decompressobj()
-        data = reader.decompress(base64.b64decode(line.fields[name], validate=True), LARGEST)
-        if not reader.eof:
-            line.wrong(name, "its packed test cases are cut, or over 1 GB")
-        return (data if data.lstrip()[:1] in (b"[", b"{") else _framed(data)).decode()
-    except (binascii.Error, zlib.error, ValueError) as error:
-        remedy = "it holds neither JSON nor JSON packed by base64 and zlib; write its test cases as JSON"
-        line.wrong(name, f"{remedy} ({error})")
-
-
-def _framed(data: bytes) -> bytes:
-    """The bytes of a text in a frame of Python's serialisation that holds nothing else; ValueError for any other."""
-    at = 2 if data[:1] == b"\x80" else 0
-    at += 9 if data[at : at + 1] == b"\x95" else 0
-    width = {b"\x8c": 1, b"X": 4, b"\x8d": 8}.get(data[at : at + 1])
-    if width is None:
-        raise ValueError("what is packed is no text")
-    start = at + 1 + width
-    end = start + int.from_bytes(data[at + 1 : start], "little")
-    if end > len(data) or data[end:] not in (b".", b"\x94.", b"q\x00."):
-        raise ValueError("what is packed is more than a text")
-    return data[start:end]
