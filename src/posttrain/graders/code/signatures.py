@@ -19,6 +19,10 @@ payload: objects that carry code to whoever unpickles them.
 """
 
 
+LONGEST = 10_000
+"""Characters of a program that is read: Python's own parser takes memory by the square of some texts."""
+
+
 def _by_word(table: dict[str, str], before: str = "") -> dict[str, str]:
     return {before + word: mark for mark, words in table.items() for word in words.split()}
 
@@ -74,10 +78,12 @@ _TOLERATED = {"input", "print"}
 
 
 def signatures(program: str, outcome: str) -> tuple[str, ...]:
-    """The marks that a program shows, of NAMES and in their order; none where the text is no Python.
+    """The marks that a program shows, of NAMES and in their order; none where the text is no Python, or too long.
 
     `outcome` is that of its grade: `sys.exit` is a mark where the program was not right.
     """
+    if len(program) > LONGEST:
+        return ()
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(program)
