@@ -6,6 +6,7 @@ import pytest
 
 from cli.door import posttrain
 from posttrain.data.records import Problem, Score
+from posttrain.reports.charts.curves import charts
 from posttrain.reports.evidence import graded
 from posttrain.reports.html import page
 from posttrain.reports.learning import learning
@@ -25,7 +26,13 @@ OUTCOMES = {
 def coded(folder, *, level="L3", told=OUTCOMES):
     """Two exams with programs in them, run at a level."""
     recorder = Recorder(folder)
+    steps = [
+        {"step": 1, "outcomes": {"wrong": 8}, "signs": {"exits": 2}},
+        {"step": 2, "outcomes": {"right": 8}, "signs": {}},
+    ]
     recorder.node("base", "base", {})
+    if level:
+        recorder.node("rl_code", "rl", {"model": ["base"]}, steps=steps)
     measured = {"wall_s": 1.0, "environment": {**ENVIRONMENT, **({"sandbox": level} if level else {})}}
     for exam, outcomes in told.items():
         metrics = {"pass@1": share(0.4), "pass@1/algebra": share(0.5), "pass@1/code": share(0.3)}
@@ -44,7 +51,10 @@ def test_every_outcome_of_every_exam_is_counted_code_first(tmp_path):
     assert (code.domain, algebra.domain) == ("code", "algebra")
     assert code.outcomes == ("right", "wrong", "runtime_error", "timeout", "sandbox_error")
     assert dict(code.rows)["final"] == OUTCOMES["exam_final"]["code"] and code.undecided == {"base": 0, "final": 7}
-    assert [(s.exam, s.name, s.programs, s.right) for s in signs] == [("final", "frames", 3, 1)]
+    assert [(s.where, s.name, s.programs, s.right) for s in signs] == [
+        ("final", "frames", 3, 1),
+        ("rl_code", "exits", 2, None),
+    ]
 
 
 def test_page_and_markdown_show_them(tmp_path):
@@ -57,6 +67,11 @@ def test_page_and_markdown_show_them(tmp_path):
     told = document(view)
     assert "| code | right | wrong | runtime\\_error | timeout | sandbox\\_error | not decided |" in told
     assert "| final | 24 | 0 | 0 | 9 | 7 | 7 |" in told and "| final | frames | 3 | 1 |" in told
+    assert "| rl\\_code | exits | 2 | \u2013 |" in told and "ends its process" in text
+    for name, first, last in (("right", 0, 8), ("wrong", 8, 0)):
+        assert f"rl outcomes/{name}" in text.replace("</b>", "").replace("<b>", "")
+        (chart,) = [one for one in charts(view) if one.metric == f"outcomes/{name}"]
+        assert chart.series[0].points == ((1.0, first), (2.0, last))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +110,7 @@ def test_facts_that_cannot_be_read_break_no_report(tmp_path, broken):
         report.chmod(0o644)
         report.write_text(broken)
     view = read(folder)
-    assert graded(view, learning(view)) == ((), ())
+    assert graded(view, learning(view))[0] == ()
     assert "How answers were graded" not in page(view) + document(view)
 
 

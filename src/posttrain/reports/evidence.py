@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, cast
 from posttrain.data import rows
 from posttrain.data.records import Problem, Score
 from posttrain.reports.learning import Learning
-from posttrain.reports.view import NodeView, View
+from posttrain.reports.view import STEP, NodeView, View
 from posttrain.reports.wording import interval, signed
 from posttrain.spec.errors import Stop
 
@@ -102,12 +102,14 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign that programs are after the grader, and how many showed it: in all, and of those graded right."""
+    """A sign that programs are after the grader, and how many showed it."""
 
-    exam: str
+    where: str
+    """The label of an exam, or a node of reinforcement learning."""
     name: str
     programs: int
-    right: int
+    right: int | None
+    """Of those, graded right; None where nobody counted it."""
 
 
 def graded(view: View, table: Learning) -> tuple[tuple[Breakdown, ...], tuple[Sign, ...]]:
@@ -126,8 +128,18 @@ def graded(view: View, table: Learning) -> tuple[tuple[Breakdown, ...], tuple[Si
             undecided.setdefault(domain, {})[row.label] = int(metric.value or 0) if metric else 0
         for name, counted in _counts(told.get("signatures")).items():
             signs.append(Sign(row.label, name, sum(counted.values()), counted.get("right", 0)))
+    signs += [sign for node in view.of_kind("rl") for sign in _learning(node.id, view.steps.get(node.id, ()))]
     first = sorted(found, key=lambda domain: (domain != "code", domain))
     return tuple(_breakdown(domain, found[domain], undecided[domain]) for domain in first), tuple(signs)
+
+
+def _learning(node: str, steps: Iterable[STEP]) -> list[Sign]:
+    """The signs that programs showed while a model learned, over all steps."""
+    counted = Counter[str]()
+    for step in steps:
+        told = step.get("signs")
+        counted.update(told if _numbers(told) else {})
+    return [Sign(node, name, number, None) for name, number in sorted(counted.items())]
 
 
 def _report(path: Path) -> Mapping[str, Any]:

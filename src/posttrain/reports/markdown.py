@@ -123,7 +123,7 @@ def _gains(table: Learning) -> str:
 
 def _graded(view: View, table: Learning) -> str:
     found, signs = graded(view, table)
-    parts: list[str] = []
+    parts = ["### How answers were graded"] * bool(found)
     for one in found:
         head = (one.domain, *one.outcomes, "not decided")
         rows = [
@@ -133,9 +133,14 @@ def _graded(view: View, table: Learning) -> str:
         cells = [[escape(cell) for cell in row] for row in rows]
         parts.append(table_of([escape(name) for name in head], cells, right=range(1, len(head))))
     if signs:
-        told = [(escape(s.exam), escape(s.name), wording.count(s.programs), wording.count(s.right)) for s in signs]
-        parts.append(table_of(("model", "sign in programs", "programs", "graded right"), told, right=(2, 3)))
-    return "\n\n".join(["### How answers were graded", *parts]) if parts else ""
+        right = (wording.DASH if sign.right is None else wording.count(sign.right) for sign in signs)
+        told = [
+            (escape(sign.where), escape(sign.name), wording.count(sign.programs), of)
+            for sign, of in zip(signs, right, strict=True)
+        ]
+        parts.append("### Signs in programs")
+        parts.append(table_of(("where", "sign", "programs", "graded right"), told, right=(2, 3)))
+    return "\n\n".join(parts)
 
 
 def _gates(verdicts: Sequence[Verdict]) -> str:

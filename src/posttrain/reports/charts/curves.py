@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import cast
 
 from posttrain.reports.charts.plot import Series
 from posttrain.reports.view import STEP, NodeView, View
@@ -27,6 +28,10 @@ _FIRST = tuple(
     )
 )
 """What is drawn before everything else, in this order."""
+
+
+_COUNTED = ("outcomes", "signs")
+"""What a step counts under names of its own: `outcomes/right`; a name that a step does not have is 0 there."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,9 @@ def charts(view: View) -> tuple[Chart, ...]:
         if kind == "probe":
             continue
         nodes = [node for node in view.of_kind(kind) if view.steps.get(node.id)]
-        starts = _starts(view, nodes)
-        for metric in _metrics(view, nodes):
-            chart = _chart(view, nodes, starts, metric)
+        starts, told = _starts(view, nodes), {node.id: _spread(view.steps[node.id]) for node in nodes}
+        for metric in _metrics(told.values()):
+            chart = _chart(told, nodes, starts, metric)
             if sum(len(one.points) for one in chart.series) > 1:
                 found.append(chart)
     return tuple(found)
@@ -69,10 +74,35 @@ def _rank(metric: str) -> tuple[int, str]:
     return next((i for i, pattern in enumerate(_FIRST) if pattern.match(metric)), len(_FIRST)), metric
 
 
-def _metrics(view: View, nodes: Sequence[NodeView]) -> list[str]:
+def _spread(records: Sequence[STEP]) -> tuple[STEP, ...]:
+    """Steps with what they count by name, each as a number of the step."""
+    names: dict[str, dict[str, int]] = {
+        counted: dict.fromkeys(sorted({name for record in records for name in _table(record, counted)}), 0)
+        for counted in _COUNTED
+    }
+    return tuple(
+        {
+            **record,
+            **{
+                f"{counted}/{name}": n
+                for counted, none in names.items()
+                if counted in record
+                for name, n in {**none, **_table(record, counted)}.items()
+            },
+        }
+        for record in records
+    )
+
+
+def _table(record: STEP, counted: str) -> Mapping[str, int]:
+    found = record.get(counted)
+    return cast("Mapping[str, int]", found) if isinstance(found, dict) else {}
+
+
+def _metrics(told: Iterable[Sequence[STEP]]) -> list[str]:
     seen: dict[str, None] = {}
-    for node in nodes:
-        for record in view.steps[node.id]:
+    for records in told:
+        for record in records:
             seen.update((name, None) for name, value in record.items() if name != "step" and _number(value) is not None)
     return sorted(seen, key=_rank)
 
@@ -88,19 +118,19 @@ def _starts(view: View, nodes: Sequence[NodeView]) -> dict[str, float]:
     return starts
 
 
-def _chart(view: View, nodes: Sequence[NodeView], starts: Mapping[str, float], metric: str) -> Chart:
+def _chart(
+    told: Mapping[str, Sequence[STEP]], nodes: Sequence[NodeView], starts: Mapping[str, float], metric: str
+) -> Chart:
     series: list[Series] = []
     stretch = 1
     for node in nodes:
         points = [
-            (starts[node.id] + _step(record), _number(record[metric]))
-            for record in view.steps[node.id]
-            if metric in record
+            (starts[node.id] + _step(record), _number(record[metric])) for record in told[node.id] if metric in record
         ]
         if points:
             width = math.ceil(len(points) / _POINTS)
             stretch = max(stretch, width)
-            marks = len(points) < len(view.steps[node.id]) / 2 or len(points) < 6
+            marks = len(points) < len(told[node.id]) / 2 or len(points) < 6
             series.append(Series(node.member or node.stage, _means(points, width), marks=marks))
     return Chart(nodes[0].kind, metric, tuple(series), stretch, _rank(metric)[0] < len(_FIRST))
 
