@@ -185,6 +185,24 @@ def test_exercises_are_of_the_domain_code(tmp_path: Path, shape: str) -> None:
     assert prepare.check(Knobs(domain="code", source=source), {}) == ()
 
 
+def test_code_may_come_from_elsewhere_than_other_domains(tmp_path: Path) -> None:
+    """S-B2, S-B3: one stage for all domains, exercises for code beside a file, or a world, for the rest."""
+    source = {"type": "exercises", "path": file(tmp_path / "rows.jsonl", *some("humaneval")), "shape": "humaneval"}
+    sums = file(tmp_path / "sums.jsonl", *({"prompt": f"What is {n}+{n}?", "answer": str(2 * n)} for n in range(300)))
+    for name, other in (("file", {"type": "jsonl", "path": sums}), ("world", {"type": "built-in"})):
+        knobs: dict[str, Any] = {"source": other, "code_source": source, "max_problems": 9}
+        for domain, templates in (("code", {"humaneval"}), ("algebra", None)):
+            assert prepare.check(Knobs(**{**SMALL, **knobs, "domain": domain}), {}) == ()
+            train = split(made(tmp_path / name / domain, None, domain=domain, **knobs), "train")
+            assert templates is None or {problem.template for problem in train} == templates
+            assert {problem.answer_type for problem in train} == {"code" if domain == "code" else "maths"}
+    mapped = {"type": "jsonl", "path": sums, "fields": {"category": "kind"}}
+    (said,) = prepare.check(Knobs(domain="code", source=mapped), {})
+    assert said == "source.categories: there is none for the domain code; code_source may be another"
+    assert Knobs(code_source="built-in").code_source.type == "built-in"
+    assert Knobs().code_source.type == "same"
+
+
 def test_rows_of_another_shape_are_named(tmp_path: Path) -> None:
     """S-A11: file, line, field, and what the row has."""
     path = file(tmp_path / "rows.jsonl", *some("mbpp", 1), _apps(3, "owls"))

@@ -94,6 +94,12 @@ class Exercises(Variant):
     """The set whose rows its rows look like; `problems`: rows as this program writes them, of any domain."""
 
 
+class Same(Variant):
+    """As `source`."""
+
+    type: Literal["same"] = "same"
+
+
 def _named(value: Any) -> Any:
     return {"path": value} if isinstance(value, str | Path) else value
 
@@ -120,8 +126,10 @@ class Decontam(Closed):
 
 if TYPE_CHECKING:
     AnySource = BuiltIn | Jsonl | Exercises
+    CodeSource = AnySource | Same
 else:
     AnySource = tagged(BuiltIn | Jsonl | Exercises)
+    CodeSource = tagged(Same | BuiltIn | Jsonl | Exercises)
 
 
 class Knobs(BaseKnobs):
@@ -131,6 +139,8 @@ class Knobs(BaseKnobs):
     """The domain; an axis of that name sets it."""
     source: AnySource = BuiltIn()
     """Where problems come from."""
+    code_source: CodeSource = Same()
+    """Where those of the domain `code` come from; other domains have no use for it."""
     code_tasks: Literal["all", "expression"] = "all"
     """Of the built-in world of code: all of it, or only functions of one expression, which no program must be run for
     (profile `nojail`). Other domains and sources have no use for it."""
@@ -148,16 +158,22 @@ class Knobs(BaseKnobs):
     """Which problems are dropped because an exam has them."""
 
 
+def _source_of(knobs: Knobs) -> "AnySource":
+    own = knobs.code_source
+    return knobs.source if knobs.domain != "code" or isinstance(own, Same) else own
+
+
 def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str, ...]:
     """A domain that is missing, of another source or without a world, more than the world has to give."""
     from posttrain.curate import worlds
 
-    source = knobs.source
+    source = _source_of(knobs)
     if knobs.domain is None:
         return ('domain: which one? An axis sets it: each = { domain = ["algebra", "geometry"] }',)
     if isinstance(source, Jsonl):
         unmapped = source.fields.category and knobs.domain not in source.categories
-        return (f"source.categories: there is none for the domain {knobs.domain}",) if unmapped else ()
+        hint = "; code_source may be another" if knobs.domain == "code" else ""
+        return (f"source.categories: there is none for the domain {knobs.domain}{hint}",) if unmapped else ()
     if isinstance(source, Exercises):
         foreign = source.shape != "problems" and knobs.domain != "code"
         return (f"domain = {knobs.domain}: rows in the shape {source.shape} are of the domain code",) if foreign else ()
@@ -284,7 +300,7 @@ def _source(knobs: Knobs, seed: int, log: "Log", grading: "Grading") -> "Source"
     from posttrain.curate.exercises.tried import settled
 
     assert knobs.domain is not None
-    source = knobs.source
+    source = _source_of(knobs)
     if isinstance(source, BuiltIn):
         only = knobs.code_tasks == "expression"
         return sources.built_in(knobs.domain, seed, difficulty=source.difficulty, expression_only=only)
