@@ -1,6 +1,7 @@
 """How programs were run and answers graded, as every form of the report says it."""
 
 import json
+import re
 
 import pytest
 
@@ -93,7 +94,8 @@ def test_the_level_is_told_everywhere_and_loudly_where_it_is_low(tmp_path, level
     loud = ("Not the default sandbox" in form for form in (page(view), document(view), posttrain("status", folder).out))
     assert list(loud) == [lowered] * 3
     assert says in posttrain("status", folder).out
-    assert f'"sandbox": "{level}"' in posttrain("show", folder / "exam_final").out
+    shown = posttrain("show", folder / "exam_final").out
+    assert f'"sandbox": "{level}"' in shown and re.search(rf"programs ran at +{level}\n", shown)
 
 
 def test_a_run_without_programs_says_nothing_of_them(tmp_path):

@@ -12,7 +12,7 @@ from posttrain.cli.tables import columns, verdict_rows
 from posttrain.engine.judge.trace import Link, chain
 from posttrain.reports import wording
 from posttrain.reports.read import read
-from posttrain.reports.view import NodeView, View
+from posttrain.reports.view import NodeView, View, sandbox
 from posttrain.spec.errors import PASS, Mismatch, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.store import artifact
@@ -35,6 +35,7 @@ def text(asked: Path) -> str:
         ("fingerprint", made.fingerprint),
         ("digest", made.digest),
         ("seed", str(made.facts.seed)),
+        *([("programs ran at", level)] if (level := sandbox(made.measured)) else []),
         ("folder", str(found.folder)),
     ]
     parts = [f"{wording.line(made.node)}\n{columns(head)}"]

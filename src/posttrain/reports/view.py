@@ -49,6 +49,12 @@ class Beat:
     """Seconds since it had last written something or used a processor."""
 
 
+def sandbox(measured: Mapping[str, Any]) -> str:
+    """The level of the sandbox in what a manifest measured; empty where it tells none."""
+    told = measured.get("environment")
+    return str(cast("Mapping[str, Any]", told).get("sandbox") or "") if isinstance(told, Mapping) else ""
+
+
 @dataclass(frozen=True)
 class NodeView:
     """One node: what was decided, what became of it, what it made."""
@@ -104,8 +110,7 @@ class NodeView:
     @property
     def sandbox(self) -> str:
         """The level of the sandbox that programs ran at, `none` where none may run; empty where there were none."""
-        told = self.manifest.measured.get("environment") if self.manifest else None
-        return str(cast("Mapping[str, Any]", told).get("sandbox") or "") if isinstance(told, Mapping) else ""
+        return sandbox(self.manifest.measured) if self.manifest else ""
 
     @property
     def size(self) -> int | None:
