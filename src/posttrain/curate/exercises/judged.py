@@ -5,6 +5,7 @@ Their questions hold samples. Nothing is added to these, and a row whose samples
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, cast
 
 from posttrain.curate.exercises import python
@@ -148,9 +149,9 @@ def _value(text: str) -> Any:
 def _hidden(answer: dict[str, Any], question: str) -> dict[str, Any]:
     """The answer; Ungradable where each of its tests, input and output, stands in the question, whatever the spaces."""
     written = "".join(question.split())
-    pairs: list[list[str]] = [given.split("\n") + output.split("\n") for given, output in answer.get("stdin", ())]
-    pairs += [[json.dumps(value) for value in (*case["args"], case["returns"])] for case in answer.get("calls", ())]
-    if all("".join(text.split()) in written for texts in pairs for text in texts):
+    pairs = (text for given, output in answer.get("stdin", ()) for text in (given + "\n" + output).split("\n"))
+    calls = (json.dumps(v) for case in answer.get("calls", ()) for v in (*case["args"], case["returns"]))
+    if all("".join(text.split()) in written for text in chain(pairs, calls)):
         raise Ungradable(SHOWN)
     return answer
 
