@@ -60,6 +60,13 @@ def rises(xs: List[int]) -> List[int]:
     [4]
     """
 '''
+TREE = """class Node:
+    def __init__(self, value):
+        self.value = value
+        self.left = self.right = None
+
+def depth(node):
+    return 0 if node is None else 1 + max(depth(node.left), depth(node.right))"""
 KEEP = "class Solution:\n    def keep(self, xs: List[int]) -> List[int]:\n        "
 MBPP: dict[str, tuple[Row, str]] = {
     "a tuple, windows line ends": (
@@ -112,6 +119,17 @@ MBPP: dict[str, tuple[Row, str]] = {
             ],
         },
         "def area(r):\n    return 3 * r * r",
+    ),
+    "setup that builds what the program defines": (
+        mbpp(
+            "The depth of a tree of Nodes.",
+            TREE,
+            "assert depth(root) == 3",
+            "assert depth(other) == 1",
+            "assert depth(root.left) == 2",
+            test_setup_code="root = Node(1)\nroot.left = Node(2)\nroot.left.right = Node(3)\nother = Node(4)",
+        ),
+        TREE.replace("max(", "min("),
     ),
     "one test alone": (
         mbpp("Count to n.", "def upto(n):\n    return list(range(1, n + 1))", "assert upto(3) == [1, 2, 3]"),

@@ -233,6 +233,12 @@ class _Remote:
             raise AttributeError(name)
         return lambda *args, **named: self._caller.call(self._handle, name, args, named)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Tests build trees of the program's own nodes: what they set is set there, and read here."""
+        if self._handle is not None:
+            self._caller.call(self._handle, "__setattr__", (name, value), {})
+        self.__dict__[name] = value
+
     def __iter__(self) -> Any:
         iterator = self._caller.call(self._handle, "__iter__", (), {})
         while True:
