@@ -40,6 +40,32 @@ print(pool.run([quick])[0].outcome)
 pool.close()
 """
 
+JUDGED = """
+import os, resource, subprocess, sys, threading, time
+from graders.attacks import ordinary
+ordinary.NOBODY = 61000 + os.getpid() % 1000
+ordinary.become_ordinary()
+from posttrain.graders.sandbox.cases import Code
+from posttrain.graders.sandbox.pool import Limits, Pool
+from posttrain.graders.sandbox.verdict import Submission, judge
+tests = Code("for n in (1, 2):\\n    assert f(n) == 2 * n", "f")
+asked = [Submission("def f(n): return n + n", tests, limits=Limits(wall=0.6))]
+with Pool("L2", spares=0) as pool:
+    assert judge(pool, asked)[0].outcome == "pass"
+    (server,) = pool.servers()
+    hogs = [subprocess.Popen(["/bin/sleep", "60"]) for _ in range(3)]
+    full = len(os.listdir("/proc/self/task")) + 1 + len(hogs) + int(sys.argv[1])
+    resource.prlimit(server.process.pid, resource.RLIMIT_NPROC, (full, full))
+    over = threading.Timer(float(sys.argv[2]), lambda: [hog.kill() for hog in hogs] and [hog.wait() for hog in hogs])
+    over.daemon = True
+    over.start()
+    print(judge(pool, asked)[0].outcome)
+    for hog in hogs:
+        hog.kill()
+        hog.wait()
+    print(judge(pool, asked)[0].outcome)
+"""
+
 DESCRIPTORS = """
 import json, os, resource, sys, threading
 from posttrain.graders.registry import Grading
@@ -103,6 +129,47 @@ def test_a_user_without_a_process_left_waits_for_one(spares):
 def test_a_user_without_a_process_left_for_long_has_no_verdict():
     """S-D14: an infrastructure failure is never reward 0; the server outlives it."""
     assert ran(PROCESSES, 0, "alone", 60) == [f"{['sandbox_error'] * 3} None", "True True", "done"]
+
+
+@as_root
+@pytest.mark.parametrize("room", [0, 1])
+@pytest.mark.parametrize(("until", "outcome"), [(0.9, "pass"), (1.3, "pass"), (60, "sandbox_error")])
+def test_a_judge_waits_for_the_program_that_it_asks(room, until, outcome):
+    """S-D14: a right program whose jail could not be started has not crashed, nor run out of time."""
+    assert ran(JUDGED, room, until) == [outcome, "pass"]
+
+
+STARTING = """
+import os, resource, subprocess, sys, time
+from graders.attacks import ordinary
+ordinary.NOBODY = 61000 + os.getpid() % 1000
+ordinary.become_ordinary()
+from posttrain.graders.sandbox.pool import Job, Pool
+hogs = [subprocess.Popen(["/bin/sleep", "60"]) for _ in range(3)]
+with Pool(sys.argv[1], spares=0) as pool:
+    full = len(os.listdir("/proc/self/task")) + len(hogs) + int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_NPROC, (full, full))
+    ran = pool.submit(Job({"mode": "stdio", "source": "print(1)"}))
+    if float(sys.argv[3]) < 9:
+        time.sleep(float(sys.argv[3]))
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    print(ran.result().outcome, bool(ran.result().reason))
+    for hog in hogs:
+        hog.kill()
+        hog.wait()
+    print(pool.submit(Job({"mode": "stdio", "source": "print(1)"})).result().outcome)
+"""
+
+
+@as_root
+@pytest.mark.parametrize("level", ["L3", "L2", "L1"])
+@pytest.mark.parametrize("room", [0, 1])
+@pytest.mark.parametrize(("until", "said"), [(0.6, "done False"), (60, "sandbox_error True")])
+def test_a_server_waits_for_the_processes_that_it_starts_with(level, room, until, said):
+    """S-D14: also where the server itself starts and has none for its confinement."""
+    assert ran(STARTING, level, room, until) == [said, "done"]
 
 
 @pytest.mark.parametrize("up", ["up", "down"])

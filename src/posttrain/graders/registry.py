@@ -12,7 +12,7 @@ from posttrain.graders.base import Grade, Graded, Grader
 from posttrain.spec.errors import Mismatch, MissingNeed
 
 if TYPE_CHECKING:
-    from posttrain.graders.sandbox.pool import Sandbox
+    from posttrain.graders.sandbox.job import Sandbox
 
 _GRADERS: dict[str, Grader] = {"maths": maths.grade, "options": options.grade, "code": code.grade}
 

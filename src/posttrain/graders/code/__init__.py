@@ -21,7 +21,7 @@ from posttrain.graders.sandbox.cases import Calls, Code
 from posttrain.spec.errors import Mismatch, MissingNeed, StageFailed
 
 if TYPE_CHECKING:  # a machine without Linux grades expressions, and cannot load what runs programs
-    from posttrain.graders.sandbox.pool import Limits, Sandbox
+    from posttrain.graders.sandbox.job import Limits, Sandbox
 
 __all__ = ["LONGEST", "grade", "grade_all", "program", "self_checks", "shared_pool", "sure", "tests_of", "tier"]
 
@@ -138,7 +138,7 @@ def _outcomes(
 def _ran(
     pairs: Sequence[tuple[str, str]], known: dict[str, Stated], opens: Opens, limits: "Limits | None"
 ) -> list[str]:
-    from posttrain.graders.sandbox.pool import Limits
+    from posttrain.graders.sandbox.job import Limits
     from posttrain.graders.sandbox.verdict import Submission, judge
 
     submissions: list[Submission] = []

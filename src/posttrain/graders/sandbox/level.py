@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from posttrain.graders.sandbox.pool import Job, Limits, Pool, Ran
+from posttrain.graders.sandbox.job import Job, Limits, Ran
+from posttrain.graders.sandbox.pool import Pool
 from posttrain.graders.sandbox.server import Refused
 from posttrain.spec.errors import MissingNeed
 from posttrain.spec.knobs import permit

@@ -5,7 +5,6 @@ which says nothing about the program.
 """
 
 import fcntl
-import json
 import marshal
 import os
 import selectors
@@ -15,12 +14,11 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Protocol
+from dataclasses import replace
 
 from posttrain.graders.sandbox.jail import wire
-from posttrain.graders.sandbox.jail.zygote import BEGUN, ORDER, REPORT
+from posttrain.graders.sandbox.jail.zygote import BEGUN, ORDER, PATIENCE, REPORT, UNSTARTED
+from posttrain.graders.sandbox.job import Job, Limits, Ran
 from posttrain.graders.sandbox.server import SHORTAGES, Refused, Server
 
 ATTEMPTS = 2
@@ -32,79 +30,6 @@ _FILE = 1 << 20
 """Bytes at which the kernel stops a program's writing to any of its outputs."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one program may use."""
-
-    cpu: float = 5.0
-    """Seconds."""
-    wall: float = 5.0
-    """Seconds."""
-    memory: int = 1 << 30
-    """Bytes of address space."""
-    output: int = 64 << 10
-    """Bytes of each output stream."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One program and what to do with it (`child.run` says what there is)."""
-
-    body: dict[str, wire.Tree]
-    stdin: bytes = b""
-    tier: str = "lean"
-    limits: Limits = field(default_factory=Limits)
-    server: dict[str, wire.Tree] | None = None
-    """The program that a judge asks, in a jail beside the judge's."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What became of a program, as seen from outside."""
-
-    outcome: str
-    """One of ENDS; `done`: the process ended by itself."""
-    result: bytes = b""
-    """What the harness beside the program wrote, a tree a line; the program can have written it."""
-    stdout: bytes = b""
-    stderr: bytes = b""
-    status: int = 0
-    """Exit code, or minus the signal."""
-    cpu: float = 0.0
-    """Seconds."""
-    memory: int = 0
-    """Bytes resident at most."""
-    tries: int = 1
-    """Servers it was given to."""
-    reason: str = ""
-    """Why it is a `sandbox_error`."""
-
-    @cached_property
-    def lines(self) -> tuple[wire.Tree, ...]:
-        """The trees of `result`, up to the first line that is none."""
-        return _lines(self.result)
-
-
-ENDS = ("done", "timeout", "memory", "output_limit", "crashed", "sandbox_error")
-
-
-class Sandbox(Protocol):
-    """Whatever runs programs: a pool on this machine, or a server elsewhere."""
-
-    @property
-    def level(self) -> str:
-        """The level of its confinement."""
-        ...
-
-    def submit(self, job: Job) -> Future[Ran]:
-        """Run a program when there is room."""
-        ...
-
-    def close(self) -> None:
-        """End it; what is still under way ends as `sandbox_error`."""
-        ...
-
-
 class _Flight:
     """A job on its way: its descriptors, its deadline, its future."""
 
@@ -113,6 +38,8 @@ class _Flight:
         self.files: dict[str, int] = {}
         self.due = 0.0
         self.partner: int | None = None
+        self.alone = False
+        """Its partner could not be started."""
 
     def open(self, body: dict[str, wire.Tree], stdin: bytes, channel: int | None) -> list[int]:
         """The descriptors that a child gets."""
@@ -255,7 +182,7 @@ class Pool:
             ours = socket.socketpair() if job.server is not None else None
             if ours is not None and job.server is not None:
                 # It must not run out first: its end would look like a crash to the judge.
-                beside = replace(job.limits, cpu=job.limits.cpu + 1, wall=job.limits.wall + 1)
+                beside = replace(job.limits, cpu=job.limits.cpu + 1, wall=job.limits.wall + 1 + PATIENCE)
                 flight.partner = self._order(server, None, side.open(job.server, b"", ours[1].fileno()), beside)
             files = flight.open(job.body, job.stdin, ours[0].fileno() if ours else None)
             self._order(server, flight, files, job.limits)
@@ -291,13 +218,23 @@ class Pool:
         job, status, why, cpu, memory = REPORT.unpack(message)
         flight = self._flights[server].pop(job, None)
         if flight is None:
+            if why == UNSTARTED:
+                self._leave_alone(server, job)
             return
         if flight.partner is not None:
             server.control.send(ORDER.pack(b"k", flight.partner, 0, 0, 0, 0))
-        if fcntl.fcntl(flight.files["job"], fcntl.F_GET_SEALS) & BEGUN:
+        if why == UNSTARTED or flight.alone:
+            self._again(flight, "no process could be started: too many run here, or under this user")
+        elif fcntl.fcntl(flight.files["job"], fcntl.F_GET_SEALS) & BEGUN:
             self._land(flight, _result(flight, os.waitstatus_to_exitcode(status), why, cpu / 1e6, memory << 10))
         else:
             self._again(flight)
+
+    def _leave_alone(self, server: Server, partner: int) -> None:
+        """What a judge says that had nobody to ask is no verdict."""
+        for flight in self._flights[server].values():
+            if flight and flight.partner == partner:
+                flight.alone = True
 
     def _land(self, flight: _Flight, ran: Ran) -> None:
         flight.close()
@@ -331,11 +268,12 @@ class Pool:
         for flight in [*more, *(flight for flight in (flights or {}).values() if flight and flight not in more)]:
             self._again(flight)
 
-    def _again(self, flight: _Flight) -> None:
+    def _again(self, flight: _Flight, reason: str = "its servers were lost") -> None:
         """What was lost through no fault of the program runs once more."""
         flight.close()
+        flight.partner, flight.alone = None, False
         if flight.tries >= ATTEMPTS:
-            self._land(flight, Ran("sandbox_error", tries=flight.tries, reason="its servers were lost"))
+            self._land(flight, Ran("sandbox_error", tries=flight.tries, reason=reason))
         else:
             self._waiting[flight.job.tier].appendleft(flight)
 
@@ -372,16 +310,6 @@ def _result(flight: _Flight, code: int, why: int, cpu: float, memory: int) -> Ra
         memory=memory,
         tries=flight.tries,
     )
-
-
-def _lines(data: bytes) -> tuple[wire.Tree, ...]:
-    lines: list[wire.Tree] = []
-    for text in data.split(b"\n")[:-1]:
-        try:
-            lines.append(json.loads(text))
-        except (ValueError, RecursionError):
-            break
-    return tuple(lines)
 
 
 def _memory(content: bytes | None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from posttrain.graders.sandbox.jail import modules
-from posttrain.graders.sandbox.pool import ENDS, Job, Limits, Ran
+from posttrain.graders.sandbox.job import ENDS, Job, Limits, Ran
 
 VERSION = 1
 LONGEST_JOB = 16 << 20

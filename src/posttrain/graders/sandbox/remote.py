@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from posttrain.graders.sandbox import protocol
-from posttrain.graders.sandbox.pool import Job, Ran
+from posttrain.graders.sandbox.job import Job, Ran
 from posttrain.spec.errors import MissingNeed, UsageError
 
 PAUSES = (0.2, 1.0, 3.0, 6.0)

@@ -87,6 +87,9 @@ class Server:
         if not message:
             raise Refused("a server ended while it started: " + os.pread(errors, 2000, 0).decode(errors="replace"))
         greeting = json.loads(message)
+        if "lacks" in greeting and greeting["number"] in SHORTAGES:
+            self.process.wait()
+            raise OSError(greeting["number"], greeting["lacks"])
         if "lacks" in greeting:
             raise Refused(greeting["lacks"])
         return greeting

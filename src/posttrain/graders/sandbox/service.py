@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from posttrain.graders.sandbox import level, protocol
-from posttrain.graders.sandbox.pool import Pool, Ran
+from posttrain.graders.sandbox.job import Ran
+from posttrain.graders.sandbox.pool import Pool
 from posttrain.spec.errors import MissingNeed, UsageError
 
 CONNECTIONS = 256

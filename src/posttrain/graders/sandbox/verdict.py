@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from posttrain.graders.sandbox.cases import Calls, Case, Stdin, Tests, same, same_output, size
 from posttrain.graders.sandbox.jail import wire
-from posttrain.graders.sandbox.pool import Job, Limits, Ran, Sandbox
+from posttrain.graders.sandbox.job import Job, Limits, Ran, Sandbox
 
 OUTCOMES = (
     "pass",

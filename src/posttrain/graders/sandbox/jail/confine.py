@@ -25,6 +25,10 @@ _TASKS = 256
 class Lacking(Exception):
     """A layer that this kernel or container does not grant."""
 
+    def number(self) -> int:
+        """What the kernel said; 0 where it said nothing."""
+        return (self.__cause__.errno or 0) if isinstance(self.__cause__, OSError) else 0
+
 
 def namespaces(shown: Sequence[str]) -> None:
     """Leave every namespace; return in the first process of the new ones, with `shown` as all there is of the disk."""
@@ -40,9 +44,9 @@ def namespaces(shown: Sequence[str]) -> None:
         )
         socket.sethostname("jail")
         _own_root(shown)
+        _become_first()
     except OSError as error:
         raise Lacking(f"namespaces ({error.strerror or error})") from error
-    _become_first()
     if user == 0:
         kernel.become(NOBODY, keep_capabilities=True)
         kernel.die_with_parent()
@@ -51,7 +55,10 @@ def namespaces(shown: Sequence[str]) -> None:
 def restrict(readable: Sequence[str], level: str) -> None:
     """The layers of L2, from which nothing leads back."""
     needed = readable[0] if level == "L2" else None
-    kept = _drop(needed) if level != "L3" and os.geteuid() == 0 else 0
+    try:
+        kept = _drop(needed) if level != "L3" and os.geteuid() == 0 else 0
+    except OSError as error:
+        raise Lacking(f"a process to drop privileges in ({error.strerror or error})") from error
     try:
         kernel.drop_capabilities(kept)
         kernel.no_new_privileges()

@@ -26,10 +26,14 @@ ORDER = struct.Struct("<cQIIQQ")
 """b"j" or b"k", job id, CPU seconds, wall milliseconds, bytes of memory, bytes of a file. Descriptors of a job: stdin,
 stdout, stderr, result, job, and for one that talks to another jail its channel."""
 REPORT = struct.Struct("<QiIQQ")
-"""Job id, wait status, why killed (0 not, 1 deadline, 2 asked), CPU microseconds, kilobytes of memory at most."""
+"""Job id, wait status, why ended (0 by itself, 1 deadline, 2 asked, UNSTARTED), CPU microseconds, kilobytes of memory
+at most."""
+UNSTARTED = 3
+"""No process could be had for the job: too many run on this machine, or under this user."""
+PATIENCE = 1.5
+"""Seconds for which a job waits for a process; less than the grace that the client gives a server."""
+_RETRY = 0.05
 STACK = 8 << 20
-PAUSES = (0.01, 0.04, 0.1, 0.2, 0.4)
-"""Seconds between attempts to start a child."""
 BEGUN = 1
 """F_SEAL_SEAL on the job's file: confinement stands, the program is next. No program can take it off."""
 
@@ -57,7 +61,7 @@ def main(text: str) -> Callable[[], None]:
     try:
         ready = _prepare(config)
     except confine.Lacking as error:
-        control.send(json.dumps({"lacks": str(error)}).encode())
+        control.send(json.dumps({"lacks": str(error), "number": error.number()}).encode())
         os._exit(0)
     control.send(json.dumps({"uid": os.getuid(), "pid": os.getpid()}).encode())
     server = _Server(control, ready, config["spares"])
@@ -110,6 +114,15 @@ class _Run:
         self.job, self.pid, self.deadline, self.why = job, pid, deadline, 0
 
 
+class _Waiting(NamedTuple):
+    """An order that no process was there for yet."""
+
+    message: bytes
+    fds: list[int]
+    run: _Run
+    until: float
+
+
 class _Server:
     def __init__(self, control: socket.socket, ready: _Ready, spares: int) -> None:
         self.control, self.filter, self.wanted, self.pid = control, ready.filter, spares, os.getpid()
@@ -119,6 +132,7 @@ class _Server:
         """By process id."""
         self.spares: list[tuple[int, int]] = []
         """Process ids, each with the descriptor of the pipe to it: an object would close it in a child too."""
+        self.waiting: list[_Waiting] = []
 
     def serve(self) -> Assignment:
         """Handle orders and deaths until the end; return in a child that was given work."""
@@ -127,40 +141,65 @@ class _Server:
             if not events and self._lacks_spares() and (given := self._spare()):
                 return given
             for fd, _ in events:
-                if fd == self.control.fileno() and (given := self._order()):
-                    return given
+                if fd == self.control.fileno():
+                    self._order()
                 for death in self.deaths.told(fd):
                     self._report(death)
+            if given := self._start():
+                return given
             self._expire()
 
     def _lacks_spares(self) -> bool:
         """While programs run a fork at need is cheaper; spares are for the first of the next batch."""
-        return len(self.spares) < self.wanted and not self.runs
+        return len(self.spares) < self.wanted and not self.runs and not self.waiting
 
     def _patience(self) -> float:
         if self._lacks_spares():
             return 0
         due = min((run.deadline for run in self.runs.values()), default=math.inf)
+        due = min(due, time.monotonic() + _RETRY) if self.waiting else due
         return -1 if due == math.inf else max(0.0, due - time.monotonic())
 
-    def _order(self) -> Assignment | None:
+    def _order(self) -> None:
         message, fds, _, _ = socket.recv_fds(self.control, ORDER.size, 8)
         if not message:
             self._end()
-        kind, job, _, wall, _, _ = ORDER.unpack(message)
-        if kind == b"k":
-            for run in self.runs.values():
-                if run.job == job and not run.why:
-                    self._kill(run, 2)
-            return None
-        if given := self._assign(message, fds, _Run(job, 0, time.monotonic() + wall / 1000)):
-            return given
-        for fd in fds:
-            os.close(fd)
+        kind, job, *_ = ORDER.unpack(message)
+        if kind == b"j":
+            self.waiting.append(_Waiting(message, fds, _Run(job, 0, math.inf), time.monotonic() + PATIENCE))
+            return
+        for run in self.runs.values():
+            if run.job == job and not run.why:
+                self._kill(run, 2)
+        for order in [order for order in self.waiting if order.run.job == job]:
+            self._give_up(order, 2)
+
+    def _start(self) -> Assignment | None:
+        """Give the orders processes, one after the other: a judge must not run before the program that it asks."""
+        while self.waiting:
+            order = self.waiting[0]
+            try:
+                if given := self._assign(order.message, order.fds, order.run):
+                    return given
+            except _NoProcess:
+                if time.monotonic() < order.until:
+                    break
+                self._give_up(order, UNSTARTED)
+            else:
+                self._let_go(order)
         return None
 
+    def _give_up(self, order: _Waiting, why: int) -> None:
+        self._send(REPORT.pack(order.run.job, 0, why, 0, 0))
+        self._let_go(order)
+
+    def _let_go(self, order: _Waiting) -> None:
+        self.waiting.remove(order)
+        for fd in order.fds:
+            os.close(fd)
+
     def _assign(self, message: bytes, fds: list[int], run: _Run) -> Assignment | None:
-        """Give work to a spare, or to a new child where none waits."""
+        """Give work to a spare, or to a new child where none waits; _NoProcess where there can be none."""
         while self.spares:
             run.pid, pipe = self.spares.pop(0)
             with _pipe(pipe) as end:
@@ -170,14 +209,14 @@ class _Server:
             run.pid = 0
         if not run.pid:
             try:
-                run.pid = _forked()
-            except OSError:  # the job's file says that nothing was begun
-                self._send(REPORT.pack(run.job, 0, 0, 0, 0))
-                return None
+                run.pid = kernel.fork()
+            except OSError as error:
+                raise _NoProcess from error
             if run.pid == 0:
                 self._leave()
                 _close_all_but(fds)
                 return _confined(message, fds, self.filter)
+        run.deadline = time.monotonic() + ORDER.unpack(message)[3] / 1000
         self.deaths.follow(run.pid)
         self.runs[run.pid] = run
         return None
@@ -239,14 +278,8 @@ class _Server:
         os._exit(0)
 
 
-def _forked() -> int:
-    """A new child; waits a little where the machine has no room for one."""
-    for pause in PAUSES:
-        try:
-            return kernel.fork()
-        except OSError:
-            time.sleep(pause)
-    return kernel.fork()
+class _NoProcess(Exception):
+    """None can be started for the moment."""
 
 
 def _pipe(fd: int) -> socket.socket:
