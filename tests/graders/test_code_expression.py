@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from posttrain.curate import worlds
 from posttrain.graders.code.expression import TooLarge, Unsupported, parse
+from posttrain.graders.code.signatures import NAMES as NAMES_OF_MARKS
+from posttrain.graders.code.signatures import signatures
 from posttrain.graders.registry import Grading
 from posttrain.spec.errors import MissingNeed
 
@@ -130,6 +132,54 @@ def test_only_what_python_would_compute_is_computed():
     assert parse("def f(a): return a or 1//a", "f").of(3) == 3
     assert parse("def f(a): return a and 1//a", "f").of(0) == 0
     assert parse("def f(a): return 1 < 0 < 1//a", "f").of(0) is False
+
+
+TOKENS = [
+    "def f(a):",
+    "return",
+    "a",
+    "1",
+    "0x",
+    "min(",
+    ")",
+    "//",
+    "%",
+    "\n",
+    "\n    ",
+    "#",
+    "```",
+    "~~~python\n",
+    "é",
+    "\udc80",
+]
+TOKENS += [
+    "if",
+    "else",
+    "lambda",
+    "f'{",
+    "'",
+    '"""',
+    "\\",
+    "\x00",
+    "import os\n",
+    "os._exit",
+    "class",
+    "=",
+    "==",
+    "@",
+    ":",
+    ",",
+]
+pieces = st.lists(st.sampled_from(TOKENS) | st.text(max_size=4), max_size=30)
+
+
+@given(pieces.map("".join) | pieces.map(" ".join))
+def test_no_text_raises(text):
+    """S-D14: whatever a model writes has a grade, and marks or none."""
+    with Grading(sandbox="none") as grading:
+        (grade,) = grading.grade_all([TWICE], [text])
+    assert grade.outcome in {"right", "wrong", "no_answer", "runtime_error", "unsupported", "memory"}
+    assert set(signatures(grade.answer or text, grade.outcome)) <= set(NAMES_OF_MARKS)
 
 
 @dataclass
