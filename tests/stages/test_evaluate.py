@@ -58,7 +58,7 @@ def test_metrics_are_a_function_of_the_artifact_and_times_are_not_in_it(exam: Fo
     assert evaluate.measure(artifact(exam.out, "scores"), KNOBS) == exam.metrics
     assert exam.measured["tokens"] == sum(row.tokens for row in rows.read(exam.out / "scores.jsonl", Score))
     report = json.loads((exam.out / "report.json").read_text())
-    assert sorted(report) == ["fairness", "items", "standard_errors", "suites"]
+    assert sorted(report) == ["fairness", "items", "outcomes", "signatures", "standard_errors", "suites"]
     assert report["suites"] == {"problems": 80}
     assert report["items"][0] == ["problems", "algebra-0", "algebra", 4, report["items"][0][4]]
 
