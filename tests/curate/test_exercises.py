@@ -162,6 +162,9 @@ def test_starter_code_and_levels_are_kept(tmp_path: Path) -> None:
         "\n\nWrite keep.\nBegin with:\nclass Solution:\n    def keep(self, xs: List[int]) -> List[int]:"
     )
     assert problem.difficulty == 1
+    for level, number in (("hard", 3), (2, 0), (None, 0), ("?", 0)):
+        row = LIVE["stdin of several lines"][0] | {"difficulty": level}
+        assert only(tmp_path, "livecodebench", row).difficulty == number
     assert only(tmp_path, "livecodebench", LIVE["stdin of several lines"][0]).prompt == (
         "Sum n numbers.\n\nRead stdin, print to stdout."
     )
@@ -276,6 +279,16 @@ LEFT_OUT: dict[str, tuple[str, Row, str]] = {
         "livecodebench",
         live("Input: xs = [1,2], k = 3\nOutput: 6", [("[1, 2]\n3", "6")], [], name="f"),
         "shows every test",
+    ),
+    "a number of too many digits": (
+        "apps",
+        apps("Why?", [], [], [], input_output='{"inputs": ["1"], "outputs": [' + "9" * 5000 + "]}"),
+        "cannot be said in JSON",
+    ),
+    "a number that is none": (
+        "apps",
+        apps("Why?", [], [], [], input_output='{"fn_name": "f", "inputs": [[1]], "outputs": [NaN]}'),
+        "cannot be said in JSON",
     ),
     "samples that are all tests": (
         "apps",

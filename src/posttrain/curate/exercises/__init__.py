@@ -9,7 +9,7 @@ from typing import Any
 
 from posttrain.curate import worlds
 from posttrain.curate.exercises import called, judged, own
-from posttrain.curate.exercises.line import Exercise, Line, Ungradable
+from posttrain.curate.exercises.line import UNSAYABLE, Exercise, Line, Ungradable
 from posttrain.curate.filters import Log, Unread
 from posttrain.data import rows
 from posttrain.data.records import Problem, Solution
@@ -117,4 +117,4 @@ def _compact(answer: Mapping[str, Any]) -> str:
     try:
         return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
     except (ValueError, RecursionError) as error:
-        raise Ungradable("a value of its tests cannot be said in JSON") from error
+        raise Ungradable(UNSAYABLE) from error

@@ -49,7 +49,7 @@ def apps(line: Line) -> Exercise:
         call=_call(str(entry or ""), _starter(line)),
         answer=_hidden(answer, question),
         programs=programs,
-        difficulty=LEVELS.get(line.text("difficulty", default="").casefold(), 0),
+        difficulty=_level(line),
         dropped=dropped,
     )
 
@@ -75,8 +75,12 @@ def livecodebench(line: Line) -> Exercise:
         question=question,
         call=_call(str(entry), starter),
         answer=_hidden(answer, question),
-        difficulty=LEVELS.get(line.text("difficulty", default="").casefold(), 0),
+        difficulty=_level(line),
     )
+
+
+def _level(line: Line) -> int:
+    return LEVELS.get(str(line.fields.get("difficulty", "")).casefold(), 0)
 
 
 def _starter(line: Line) -> str:

@@ -11,6 +11,9 @@ EQUAL = 1e-12
 """The tolerance of sets whose own tests compare by `==`, or as decimals: there 2 is 2.0."""
 
 
+UNSAYABLE = "a value of its tests cannot be said in JSON"
+
+
 class Ungradable(Exception):
     """Why a row that has the shape asked for cannot be graded; the row is counted and left out."""
 
@@ -66,8 +69,10 @@ class Line:
             return value
         try:
             return says(value) if value.strip() else None
-        except ValueError as error:
+        except json.JSONDecodeError as error:
             return self.wrong(name, f"it holds no JSON ({error})")
+        except ValueError as error:
+            raise Ungradable(UNSAYABLE) from error
 
     def table(self, name: str) -> dict[str, Any]:
         """A field that holds a table as JSON; empty where the text is."""
