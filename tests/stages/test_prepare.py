@@ -338,6 +338,11 @@ def test_the_tag_alone_is_a_source_and_unknown_keys_are_refused() -> None:
 def test_the_estimate_is_known_before_the_data() -> None:
     kind = stages.kind("prepare")
     assert kind.estimate(Knobs(**SMALL), {}).seconds < 5
+    maths, code, computed = (
+        kind.estimate(Knobs(**SMALL | {"domain": domain, "max_problems": 2000, "code_tasks": tasks}), {}).seconds
+        for domain, tasks in (("algebra", "all"), ("code", "all"), ("code", "expression"))
+    )
+    assert maths == computed < code / 4, "programs are run"
     assert kind.estimate(Knobs(domain="algebra", max_problems=None), {}).seconds is None
 
 

@@ -42,6 +42,8 @@ EXAMS = "exam_grams.txt"
 REPORT = "report.json"
 _PER_SECOND = 1_500
 """Problems chosen, checked, written and read again in a second."""
+_RUN_PER_SECOND = 200
+"""The same of problems whose programs are run."""
 
 
 class BuiltIn(Variant):
@@ -191,7 +193,8 @@ def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estima
     if knobs.max_problems is None:
         return Estimate()
     problems = knobs.max_problems + knobs.probe_size + knobs.val_size + knobs.test_size
-    return Estimate(seconds=1 + problems / _PER_SECOND, disk=400 * problems)
+    run = knobs.domain == "code" and knobs.code_tasks == "all"
+    return Estimate(seconds=1 + problems / (_RUN_PER_SECOND if run else _PER_SECOND), disk=400 * problems)
 
 
 def run(ctx: Context[Knobs]) -> Outcome:
