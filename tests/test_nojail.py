@@ -80,3 +80,20 @@ def test_without_it_nothing_trains_and_the_profile_is_named(tmp_path):
     assert done.returncode == 4, done.stdout + done.stderr
     assert "--profile nojail" in done.stdout + done.stderr
     assert "base" not in made(tmp_path)
+
+
+def test_a_lower_level_is_taken_only_where_it_is_asked_for_twice_and_is_told_aloud(tmp_path, monkeypatch):
+    """S-D14: below L2 a run needs the environment's word too; manifest, remarks, status and report say the level."""
+    words = ("run", "spectrum", "--profile", "smoke", "--set", "resources.sandbox=L1", "--only", "prepare/code")
+    monkeypatch.delenv("POSTTRAIN_SANDBOX_L1", raising=False)
+    refused = command(tmp_path, *words)
+    assert refused.returncode == 2 and "POSTTRAIN_SANDBOX_L1" in refused.stderr + refused.stdout
+    monkeypatch.setenv("POSTTRAIN_SANDBOX_L1", "1")
+    done = command(tmp_path, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (told,) = made(tmp_path).values()
+    assert told["measured"]["environment"]["sandbox"] == "L1"
+    assert [remark["kind"] for remark in told["remarks"]].count("sandbox") == 1
+    assert "Not the default sandbox: Programs ran at sandbox level L1" in done.stdout
+    page = (tmp_path / "runs" / "spectrum" / "report.html").read_text(encoding="utf-8")
+    assert "Not the default sandbox" in page.partition("<dl")[0]
