@@ -11,7 +11,7 @@ from posttrain.data import rows
 from posttrain.data.records import Problem
 from posttrain.stages import prepare
 from posttrain.stages.prepare import Knobs
-from support import FolderContext
+from support import FolderContext, artifact
 
 SIZES: dict[str, Any] = {"max_problems": 16, "n_solutions": 2, "probe_size": 8, "val_size": 8, "test_size": 8}
 SIDES = ("train", "probe", "val", "test")
@@ -40,3 +40,25 @@ def test_code_tasks_is_refused_nowhere() -> None:
     """S-B9: a profile sets it for every domain, whatever the source."""
     for domain in ("algebra", "code"):
         assert prepare.check(Knobs(domain=domain, code_tasks="expression"), {}) == ()
+
+
+@pytest.mark.parametrize("tasks", ["all", "expression"])
+def test_metrics_of_code_are_counted_again_from_the_files(tmp_path: Path, tasks: str) -> None:
+    """S-B9: the second look runs, or computes, what the files say: one reference spoilt is one bad gold."""
+    ctx = FolderContext(tmp_path, Knobs(domain="code", code_tasks=tasks, **SIZES), {}, seed=17)
+    metrics = prepare.run(ctx).metrics
+    made = artifact(ctx.out, "data")
+    assert prepare.measure(made, ctx.knobs) == metrics
+    first, *others = rows.read_all(ctx.out / "probe.jsonl", Problem)
+    told = json.loads(first.answer)
+    spoilt = json.dumps({**told, "reference": "def f(a): return 7" if "entry" in told else "print(7)"})
+    rows.write(ctx.out / "probe.jsonl", [first.model_copy(update={"answer": spoilt}), *others])
+    assert prepare.measure(made, ctx.knobs)["bad_golds"].value == 1
+
+
+def test_tasks_that_are_more_than_expressions_are_run_to_be_counted(tmp_path: Path) -> None:
+    """S-B9: adopted code may be more than an expression, whatever was asked of the built-in world."""
+    ctx = FolderContext(tmp_path, Knobs(domain="code", **SIZES), {}, seed=17)
+    metrics = prepare.run(ctx).metrics
+    narrow = ctx.knobs.model_copy(update={"code_tasks": "expression"})
+    assert prepare.measure(artifact(ctx.out, "data"), narrow) == metrics
