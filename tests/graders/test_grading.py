@@ -67,7 +67,9 @@ def test_resources_name_a_level_an_address_or_none(sandbox):
     assert Resources(sandbox=sandbox).sandbox == sandbox
 
 
-@pytest.mark.parametrize("sandbox", ["L4", "l2", "", "http://", "ftp://a", "http:// b", "off"])
+@pytest.mark.parametrize(
+    "sandbox", ["L4", "l2", "", "http://", "ftp://a", "http:// b", "off", "http://name:word@a", "http://a?b"]
+)
 def test_other_texts_are_no_sandbox(sandbox):
     with pytest.raises(ValueError, match=r'must be "L3", "L2", "L1", the address'):
         Resources(sandbox=sandbox)

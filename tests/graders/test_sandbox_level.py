@@ -4,6 +4,7 @@ import ctypes
 import json
 import mmap
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -102,6 +103,14 @@ def test_a_kernel_without_a_layer_is_refused_by_name(calls, named):
     done = without(calls)
     assert done.returncode == 4, done.stdout + done.stderr
     assert named in done.stdout and "nojail" in done.stdout
+
+
+def test_another_machine_is_refused_by_name_and_not_tried(monkeypatch):
+    """Numbers of system calls are those of x86-64: elsewhere a filter would let other calls pass."""
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    for name in level.LEVELS:
+        tried = level.trial.__wrapped__(name)
+        assert not tried.works and tried.lacks == "support for linux on aarch64"
 
 
 def test_a_level_that_is_required_and_absent_is_refused():

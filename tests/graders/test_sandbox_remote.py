@@ -22,6 +22,8 @@ from graders.attacks.containment import ATTACKS
 from graders.attacks.grading import HACKS, JUDGE, RIGHT, RIGHT_STDIN, STDIN, VALUES
 from graders.attacks.honest import HONEST
 from graders.attacks.world import World, descendants, words
+from posttrain.data.records import Problem
+from posttrain.graders.registry import Grading
 from posttrain.graders.sandbox import protocol, remote
 from posttrain.graders.sandbox.pool import Job, Limits, Pool, Ran
 from posttrain.graders.sandbox.remote import Remote
@@ -84,6 +86,17 @@ def test_grades_are_those_of_a_sandbox_here(client):
     there = [(found.outcome, found.passed, found.total) for found in judge(client, asked)]
     assert there == expected
     assert [outcome for outcome, *_ in there[:-2]] == ["pass"] * (len(asked) - 2)
+
+
+def test_grading_takes_the_address_for_a_level(served, monkeypatch):
+    """S-D14: `resources.sandbox = "http://HOST:PORT"` grades, and tells the level there."""
+    monkeypatch.setenv(protocol.TOKEN, TOKEN)
+    answer = json.dumps({"entry": "f", "tests": "assert f(2) == 4"})
+    problem = Problem(id="p", domain="code", prompt="", answer=answer, answer_type="code")
+    with Grading(sandbox=served.url) as grading:
+        grades = grading.grade_all([problem] * 3, ["def f(n): return n + n", "def f(n): return n", "def f("])
+        assert [grade.outcome for grade in grades] == ["right", "wrong", "runtime_error"]
+        assert grading.level is not None
 
 
 def test_no_hack_passes_through_the_network(client):
@@ -306,7 +319,7 @@ def test_a_client_is_not_shared_with_a_fork(client):
 
 
 @contextlib.contextmanager
-def answering(*answers: bytes) -> Iterator[str]:
+def answering(*answers: bytes, seen: list[bytes] | None = None) -> Iterator[str]:
     """A listener that gives each connection its bytes, the last of them for ever."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         left = list(answers)
@@ -315,7 +328,9 @@ def answering(*answers: bytes) -> Iterator[str]:
             while True:
                 try:
                     with listener.accept()[0] as peer:
-                        peer.recv(1 << 16)
+                        asked = peer.recv(1 << 16)
+                        if seen is not None:
+                            seen.append(asked)
                         peer.sendall(left.pop(0) if len(left) > 1 else left[0])
                 except OSError:
                     return
@@ -397,12 +412,19 @@ def test_nobody_there_is_a_missing_need(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://", "ftp://a:1", "http://user:hidden@a:1", "http://a:1/run", "http://a:1?x", "http://a:x", "L2", ""]
+    "url", ["http://", "ftp://a:1", "http://user:hidden@a:1", "http://a:1?x", "http://a:x", "L2", ""]
 )
 def test_what_is_no_address_is_refused_and_shows_no_secret(url):
     with pytest.raises(UsageError) as caught:
         Remote(url)
     assert "hidden" not in str(caught.value)
+
+
+def test_an_address_may_have_a_path_before_its_own():
+    """As behind a proxy that serves more than this."""
+    asked: list[bytes] = []
+    with answering(http(HEALTH), seen=asked) as url, Remote(f"{url}/box/", token=""):
+        assert asked[0].startswith(b"GET /box/health HTTP/1.1\r\n")
 
 
 def test_a_token_of_other_characters_is_refused_unseen():

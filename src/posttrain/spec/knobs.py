@@ -166,7 +166,7 @@ def _as_written(size: int | None) -> str | None:
 
 
 def _sandbox(text: str) -> str:
-    if not re.fullmatch(r"none|L[123]|https?://[^\s/]\S*", text):
+    if not re.fullmatch(r"none|L[123]|https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
         raise ValueError('must be "L3", "L2", "L1", the address of a sandbox server ("http://HOST:PORT"), or "none"')
     return text
 

@@ -58,6 +58,8 @@ class _Address:
     secure: bool
     host: str
     port: int
+    folder: str
+    """What stands before the paths of the service; empty or `/…`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class _Line:
             connection = self.connection or self._connected()
             if self.cut:
                 raise ConnectionAbortedError("the client was closed")
-            connection.request(method, path, body, headers)
+            connection.request(method, self.address.folder + path, body, headers)
             response = connection.getresponse()
             text = response.read(protocol.LONGEST_RAN + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -277,12 +279,12 @@ def _address(url: str) -> _Address:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
         raise _unusable(url) from error
-    more = parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/")
+    more = parts.username or parts.password or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not parts.hostname or more:
         raise _unusable(url)
-    return _Address(parts.scheme == "https", parts.hostname, port)
+    return _Address(parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/"))
 
 
 def _unusable(url: str) -> UsageError:
     shown = url.rpartition("@")[2]  # what stands before it could be a secret
-    return UsageError(f"{shown!r} is no address of a sandbox server", remedy='Write "http://HOST:PORT" and no more.')
+    return UsageError(f"{shown!r} is no address of a sandbox server", remedy='Write "http://HOST:PORT".')
