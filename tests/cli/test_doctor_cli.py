@@ -179,3 +179,13 @@ def test_the_formats_told_are_those_the_loader_takes(tmp_path):
     planted.write_text("model name\t: Some Chip 9\nflags\t\t: fpu amx_bf16 sse\n", encoding="utf-8")
     assert (machine.processor(planted), machine.bf16(planted)) == ("Some Chip 9", ("amx_bf16",))
     assert machine.bf16(tmp_path / "none") == ()
+
+
+def test_the_lowest_level_needs_the_word_of_the_environment(tmp_path, monkeypatch):
+    """S-D14: a recipe that lowers the level is told what else that takes."""
+    path = coded(tmp_path, 'resources.sandbox = "L1"')
+    monkeypatch.delenv("POSTTRAIN_SANDBOX_L1", raising=False)
+    said = posttrain("doctor", path, "--run", tmp_path)
+    assert said.code == 4 and "POSTTRAIN_SANDBOX_L1" in said.out
+    monkeypatch.setenv("POSTTRAIN_SANDBOX_L1", "1")
+    assert posttrain("doctor", path, "--run", tmp_path).code == 0
