@@ -55,7 +55,7 @@ class ProbeView:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model answered to one problem: its first sample, and how many of all were right."""
+    """What a model answered to one problem: its first sample, and how many of those that were graded were right."""
 
     text: str
     outcome: str
@@ -272,4 +272,4 @@ def _answered(given: Sequence[Score]) -> Answered | None:
         return None
     first = min(given, key=lambda row: row.sample)
     right = sum(row.correct for row in given)
-    return Answered(first.text, first.outcome, first.correct, first.tokens, right, len(given))
+    return Answered(first.text, first.outcome, first.correct, first.tokens, right, sum(row.decided for row in given))
