@@ -23,7 +23,11 @@ landlock_create_ruleset 444 0 0 1, arch_prctl 158 0x1002, personality 135 0xffff
 init_module 175, kexec_load 246, reboot 169, swapon 167, iopl 172 3, syslog 103 10, sched_setaffinity 203,
 setpriority 141 0 0 19, clock_settime 227, sethostname 170,
 fanotify_init 300, inotify_init1 294, splice 275 0 0 1 0 10, vmsplice 278 1,
-process_madvise 440, open_tree 428, fsopen 430, setuid 105, capset 126, pkey_alloc 330, a_number_nobody_has 999
+process_madvise 440, open_tree 428, fsopen 430, setuid 105, capset 126, pkey_alloc 330, a_number_nobody_has 999,
+execveat 322 1 0 0 0 0x1000, fchdir 81 0, move_mount 429, mount_setattr 442, fchmodat2 452, pidfd_getfd 438,
+process_vm_writev 311, process_mrelease 448, landlock_restrict_self 446, memfd_create 319, io_setup 206, sendmmsg 307 1,
+recvmmsg 299 1, shmat 30, semget 64, mq_open 240, signalfd4 289, timerfd_create 283, set_mempolicy 238, mlock2 325,
+pkey_mprotect 329, quotactl 179, sysinfo 99, getdents 78 0, fchmod 91 1, fchown 93 1, fallocate 285 1, sendfile 40 1 0
 """
 """System calls that must be refused before the kernel looks at their arguments: EPERM, whatever these are."""
 
