@@ -16,16 +16,16 @@ from posttrain.trials.chaos import Asked, chaos
 TESTS = Path(__file__).parents[1]
 LONGER = (
     'stage.prepare.each={ domain = ["algebra", "code"] }',
-    'stage.rl_math_short.domains=["algebra"]',
     'stage.maths_kept.domains=["algebra"]',
-    "stage.rl_math_short.steps=6",
-    "stage.rl_math_short.keep_rollouts=1",
+    "stage.rl_math_short.off=true",
     "stage.rl_math_long.off=true",
     "stage.rl_math_longer.off=true",
+    "stage.rl_code.steps=6",
+    "stage.rl_code.keep_rollouts=1",
     "stage.specialist.steps=24",
     "stage.specialist.save_every=6",
 )
-"""Two domains, one of them code, and a stage of reinforcement learning for each, with steps enough to be killed between them."""
+"""Two domains, one of them code, and reinforcement learning of code, with steps enough to be killed between them."""
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -34,7 +34,10 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_twelve_kills_over_smoke(tmp_path):
-    """S-A7: kill -9 of the process tree in every kind, same command: every byte, verdict and step is equal."""
+    """S-A7, S-D14: kill -9 of the process tree in every kind, same command: every byte, verdict and step is equal.
+
+    Each kind that runs programs is killed while it does: its sandbox ends with it, though nobody killed that.
+    """
     sets = [word for key in LONGER for word in ("--set", key)]
     done = command(
         "chaos", "spectrum", "--profile", "smoke", *sets, "--kills", "12", "--run", "c", "--json", cwd=tmp_path
@@ -45,6 +48,9 @@ def test_twelve_kills_over_smoke(tmp_path):
     assert set(report["kinds"]) == {"base", "prepare", "sft", "probe", "fuse", "rl", "evaluate", "compare"}
     assert all(report["kinds"].values())
     assert report["differences"] == []
+    amid = {node for kill in report["kills"] if kill["moment"] == "programs" for node in kill["programs"]}
+    assert amid >= {"prepare/code", "probe/code", "rl_code"}
+    assert any(node.startswith("exam_") for node in amid)
     assert done.stderr.count("kill ") == 12
 
 

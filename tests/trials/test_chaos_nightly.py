@@ -28,7 +28,9 @@ def chaos(*words: str, cwd: Path) -> dict:
     done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
-    told = {name: report[name] for name in ("kinds", "rounds", "resumed", "restarted", "torn", "wall_s")}
+    told = {
+        name: report[name] for name in ("kinds", "rounds", "resumed", "restarted", "amid_programs", "torn", "wall_s")
+    }
     sys.stdout.write(f"chaos {words[0]}: {told}\n")
     return report
 
@@ -39,6 +41,7 @@ def test_two_hundred_kills_over_smoke(tmp_path):
     report = chaos("spectrum", "--profile", "smoke", *sets, "--kills", "200", "--run", "c", cwd=tmp_path)
     assert len(report["kills"]) == 200
     assert min(report["kinds"].values()) >= 5
+    assert report["amid_programs"] >= 8, "while programs ran in the sandbox"
     kept = {node.partition("/")[0] for kill in report["kills"] for node in kill["kept"]}
     assert kept >= {"specialist", "probe", "rl_math_short"}, "goes on in the middle of training, asking and RL"
 

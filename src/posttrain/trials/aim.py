@@ -1,5 +1,6 @@
 """Where the next kill goes and when: seen from outside, in the ledger and the scratch folders of a run."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ LAST = 0.9
 LESS = 0.6
 """How much of a node's time is taken to be left after each kill."""
 
+_PROCESS = re.compile(r"^== .*, process (\d+), .* ==$", re.MULTILINE)
+"""The line with which each attempt begins in the log of its node."""
+
 
 @dataclass(frozen=True)
 class Aim:
@@ -50,19 +54,19 @@ class Targets:
     begins: float
     """Seconds from the start of the command to the first node's work."""
     programs: frozenset[str] = frozenset()
-    """The nodes that worked while something ran apart from them."""
+    """The nodes that ran something apart from themselves."""
     together: int = 1
     """Kills of one kind in a row, before another kind's turn."""
     hits: dict[str, int] = field(default_factory=dict[str, int])
     """Kind → kills that landed while it worked."""
     running: set[str] = field(default_factory=set[str])
-    """Kinds that were hit while something ran apart from them."""
+    """Kinds that were hit while they ran something apart."""
 
-    def hit(self, nodes: tuple[str, ...], *, programs: bool) -> None:
-        """Count a kill; `programs`: something ran apart."""
+    def hit(self, nodes: tuple[str, ...], programs: tuple[str, ...]) -> None:
+        """Count a kill; `programs`: those of the nodes that ran something apart."""
         for kind in {self.kinds[node] for node in nodes}:
             self.hits[kind] = self.hits.get(kind, 0) + 1
-        self.running |= {self.kinds[node] for node in nodes if programs and node in self.programs}
+        self.running |= {self.kinds[node] for node in programs}
 
     def next(self, done: frozenset[str], hit: Sequence[str], draw: Random) -> Aim | None:
         """The first open node of the kind that was hit least; None where such kinds have nothing left to do here.
@@ -95,6 +99,8 @@ class Watch:
         self.pids: frozenset[int] = frozenset()
         """The processes of the command, as they were when the newest node began."""
         self._seen: dict[str, float] = {}
+        self._pids: dict[str, int] = {}
+        """The process of each node that was seen at work."""
         self.marks: dict[str, str] = {}
         """Node → fingerprint, of the nodes that were started and have not ended."""
         self.done: frozenset[str] = frozenset()
@@ -118,6 +124,7 @@ class Watch:
         for node in self.at_work():
             if node not in self._seen:
                 self._seen[node] = now
+                self._pids[node] = self._process(node)
                 self.pids = frozenset(processes.family(self._root))
 
     def at_work(self) -> tuple[str, ...]:
@@ -135,14 +142,15 @@ class Watch:
         if aim.moment == "commit":
             return self._commits(mark)
         if aim.moment == "programs":
-            return gone >= aim.share * whole and (bool(self.apart()) or gone >= 0.8 * whole)
+            return gone >= aim.share * whole and (aim.node in self.programs().values() or gone >= 0.8 * whole)
         if aim.moment == "saving":
             return gone >= aim.share * whole and (self._saves(mark) or gone >= 0.8 * whole)
         return gone >= (0.1 if aim.moment == "beginning" else 1.0) * aim.share * whole
 
-    def apart(self) -> frozenset[int]:
-        """The sessions of what nodes run apart from themselves."""
-        return processes.apart(self._root)
+    def programs(self) -> dict[int, str]:
+        """The sessions of what nodes run apart from themselves, and the node of each; an empty name for none known."""
+        nodes = {pid: node for node, pid in self._pids.items() if node in self.marks}
+        return {session: nodes.get(parent, "") for session, parent in processes.apart(self._root).items()}
 
     def keeps(self, mark: str) -> bool:
         """Whether an unfinished node left something to go on from."""
@@ -151,6 +159,14 @@ class Watch:
     def made(self, mark: str) -> bool:
         """Whether an artifact is there."""
         return (self.run.store.artifact(mark) / MANIFEST).exists()
+
+    def _process(self, node: str) -> int:
+        """The process of a node, as its log tells it; 0 where it does not."""
+        try:
+            told = _PROCESS.findall(self.run.log(node).read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            return 0
+        return int(told[-1]) if told else 0
 
     def _works(self, mark: str) -> bool:
         return _changed(self.run.store.out(mark)) >= self._since or self._commits(mark)

@@ -60,8 +60,8 @@ class Kill:
     """Those of them that left something to go on from."""
     made: tuple[str, ...]
     """Those whose artifact was committed already, and only not yet told of; the others start again."""
-    programs: bool = False
-    """Whether a node ran programs apart from itself, in a sandbox."""
+    programs: tuple[str, ...] = ()
+    """Those that ran programs apart from themselves, in a sandbox."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Report:
     @property
     def amid_programs(self) -> int:
         """Kills that landed while programs ran in a sandbox."""
-        return sum(kill.programs for kill in self.kills)
+        return sum(bool(kill.programs) for kill in self.kills)
 
     @property
     def restarted(self) -> int:
@@ -124,7 +124,7 @@ class _Trial:
     outlived: list[str] = field(default_factory=list[str])
     """What did not end with the node it belonged to."""
     programs: set[str] = field(default_factory=set[str])
-    """The nodes of the calm run that worked while something ran apart from them."""
+    """The nodes of the calm run that ran something apart from themselves."""
     running: "subprocess.Popen[bytes] | None" = None
 
     def start(self, run: Run, watch: Watch) -> "subprocess.Popen[bytes]":
@@ -152,7 +152,7 @@ class _Trial:
             if not begins and watch.at_work():
                 begins = time.monotonic() - began
             if spied:
-                self.programs |= set(watch.at_work() if watch.apart() else ())
+                self.programs |= set(watch.programs().values()) - {""}
             self.check(began)
             time.sleep(TICK if not begins else 0.05 if spied else 0.02)
         return process.returncode, begins
@@ -177,18 +177,19 @@ class _Trial:
 
     def strike(self, process: "subprocess.Popen[bytes]", watch: Watch, targets: Targets, moment: Moment) -> None:
         """Kill everything, and note what it hit; aimed at programs, leave them to their own end."""
-        apart = watch.apart()
-        spared = apart if moment == "programs" else frozenset[int]()
-        self.sessions |= processes.end(process.pid, known=watch.pids, spared=spared) | apart
+        apart = watch.programs()
+        spared = tuple(apart) if moment == "programs" else ()
+        self.sessions |= processes.end(process.pid, known=watch.pids, spared=spared) | apart.keys()
         process.wait()
         watch.look()
         hit = watch.at_work()
-        targets.hit(hit, programs=bool(apart))
+        programs = tuple(node for node in hit if node in apart.values())
+        targets.hit(hit, programs)
         number = len(self.kills) + 1
         self.outlived += [f"process {pid} outlived kill {number}" for pid in processes.outlived(spared)]
         made = tuple(node for node in hit if watch.made(watch.marks[node]))
         kept = tuple(node for node in hit if node not in made and watch.keeps(watch.marks[node]))
-        self.kills.append(Kill(watch.run.folder.name, moment, hit, kept, made, bool(apart)))
+        self.kills.append(Kill(watch.run.folder.name, moment, hit, kept, made, programs))
         self.tell(self.kills[-1], len(self.kills))
 
     def check(self, began: float) -> None:

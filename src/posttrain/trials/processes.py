@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,14 +35,14 @@ def family(root: int) -> dict[int, Process]:
     return found
 
 
-def apart(root: int) -> frozenset[int]:
-    """The sessions below a process that neither it nor a child of its own began: what runs apart from it."""
-    below = family(root).values()
-    usual = {one.session for one in below if root in (one.pid, one.parent)}
-    return frozenset(one.session for one in below) - usual
+def apart(root: int) -> dict[int, int]:
+    """The sessions below a process that neither it nor a child of its own began, and who began each of them."""
+    below = family(root)
+    usual = {one.session for one in below.values() if root in (one.pid, one.parent)}
+    return {pid: one.parent for pid, one in below.items() if pid == one.session and pid not in usual}
 
 
-def end(root: int, *, known: Iterable[int] = (), spared: frozenset[int] = frozenset()) -> frozenset[int]:
+def end(root: int, *, known: Iterable[int] = (), spared: Collection[int] = ()) -> frozenset[int]:
     """Kill a process and everything below it as if at one moment; the sessions they were in.
 
     All of them are stopped first, so that none acts on the end of another or forks meanwhile; those `known` to be
