@@ -76,6 +76,25 @@ def test_json_results_compare_by_type_and_take_a_tuple_for_a_list():
     assert outcomes(near, "def f(): return 0.1 * 3", "def f(): return 0.31") == ["right", "wrong"]
 
 
+EQUAL_TO_ALL = "class A:\n def __eq__(s, o): return True\n def __sub__(s, o): return 0\ndef f(x): return A()"
+
+
+@pytest.mark.parametrize(
+    ("tests", "hack", "honest"),
+    [
+        ("assert (f(1) == 12) == True", EQUAL_TO_ALL, "def f(x): return 12"),
+        ("assert f(1) - 12 == 0", EQUAL_TO_ALL, "def f(x): return 12"),
+        ("assert all(a == 12 for a in [f(1)]) == True", EQUAL_TO_ALL, "def f(x): return 12"),
+        ("for a, b in zip(map(f, [1, 2]), [2, 3]): assert a == b", "def f(x): raise StopIteration", "f = (1).__add__"),
+        ("assert abs(f(1) - 1e9) < 1e-6", "def f(x): return 1e9 + 500", "def f(x): return 1e9"),
+    ],
+)
+def test_what_a_function_returned_is_judged_by_nothing_of_its_own(tests, hack, honest):
+    """S-D14: always-true `__eq__`; the parent compares, whatever an assertion looks like."""
+    failed, passed = outcomes(told(entry="f", tests=tests), hack, honest)
+    assert failed in ("wrong", "runtime_error") and passed == "right"
+
+
 def test_json_calls_reach_a_method_of_solution_and_hide_what_they_want():
     """S-D13, S-D14: class Solution; expected outputs never enter the child."""
     problem = told(entry="add", calls=[{"args": [1, 2], "returns": 3}])
@@ -162,6 +181,7 @@ MALFORMED = {
     "an input of no text": {"stdin": [[1, "2"]]},
     "half a character": {"stdin": [["\ud800", "1"]]},
     "an input without an output": {"stdin": [["1"]]},
+    "outputs that are all empty": {"stdin": [["1", ""], ["2", "\n"]]},
     "tests of no text": {"entry": "f", "tests": ["assert f(1) == 1"]},
     "a setup of no text": {"entry": "f", "tests": "assert f(1) == 1", "setup": 3},
     "a setup that is no Python": {"entry": "f", "tests": "assert f(1) == 1", "setup": "import"},
@@ -169,6 +189,9 @@ MALFORMED = {
     "a reference of no text": {"entry": "f", "tests": "assert f(1) == 1", "reference": ["x"]},
     "sequences of no flag": {"entry": "f", "tests": "assert f(1) == 1", "sequences": "yes"},
     "a tolerance of no number": {"entry": "f", "tests": "assert f(1) == 1", "tolerance": "small"},
+    "a tolerance of everything": {"entry": "f", "tests": "assert f(1) == 1", "tolerance": float("inf")},
+    "a tolerance of nothing": {"entry": "f", "tests": "assert f(1) == 1", "tolerance": float("nan")},
+    "a tolerance below 0": {"entry": "f", "tests": "assert f(1) == 1", "tolerance": -0.1},
 }
 
 

@@ -149,6 +149,7 @@ def test_subclasses_that_compare_as_their_base_are_their_base():
         ),
         ("assert abs(f(1) - 0.5) < 1e-6", ["f(1)"]),
         ("assert sorted(f([2, 1]), key=lambda x: -x) == [2, 1]", ["sorted(f([2, 1]), key=lambda x: -x)"]),
+        ("assert f(lambda x: x * 2, 3 - 1) == 4", ["f(lambda x: x * 2, 3 - 1)"]),
     ],
 )
 def test_assertions_become_calls(text, calls):
@@ -173,6 +174,13 @@ def test_the_expected_value_stays_outside():
         "assert f(1) == g(1)",
         "import math\nassert f(1) == 2",
         "assert f(1) == 2 and f(2) == 3",
+        "assert (f(1) == 2) == True",
+        "assert (f(1) in [2]) is True",
+        "assert f(1) - 2 == 0",
+        "assert all(a == 2 for a in f(1)) == True",
+        "assert all(map(lambda a: a == 2, f(1))) == True",
+        "assert (not f(1)) == False",
+        "assert f(f(1) == 2) == 3",
     ],
 )
 def test_other_tests_go_to_the_judge(text):
@@ -213,6 +221,15 @@ def test_a_tolerance_is_for_fractions():
     assert same(wire.encode(10**18), wire.encode(float(10**18)), near)
     assert not same_output(f"{10**18} 0.5", f"{10**18 + 1} 0.5", near)
     assert same_output(f"3 {10**18} 7", "3.0 1e18 +7", near)
+
+
+def test_a_difference_that_an_assertion_states_is_absolute():
+    """S-D13: `abs(f(1) - 12.5) < 0.1` takes no answer that is off by more, however large the expected one is."""
+    tests = split("assert abs(f(1) - 12.5) < 0.1", "f")
+    assert isinstance(tests, Calls)
+    (case,) = tests.cases
+    right = [same(case.expected, travelled(given), case.rule) for given in (12.5, 12.55, 12.7, 13.5)]
+    assert right == [True, True, False, False]
 
 
 def test_outputs_within_tolerance():

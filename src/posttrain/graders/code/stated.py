@@ -55,7 +55,7 @@ def read(answer: str) -> Stated:
     """A problem's answer, read; Mismatch where it states no tests. The last ones are kept: taking tests apart costs."""
     try:
         said = json.loads(answer)
-        rule = Rule(float(said.get("tolerance", 0)), _flag(said, "sequences", "calls" in said))
+        rule = Rule(_tolerance(said.get("tolerance", 0)), _flag(said, "sequences", "calls" in said))
         tests = _tests(said, rule)
         reference, prefix = said.get("reference"), _text(said.get("prefix", ""))
         found = Stated(tests, None if reference is None else _text(reference), prefix)
@@ -70,7 +70,10 @@ def _tests(said: dict[str, Any], rule: Rule) -> Tests:
     if sum(form in said for form in ("stdin", "calls", "tests")) > 1:
         raise ValueError("tests of more than one form")
     if "stdin" in said:
-        return Stdin(tuple((_text(given), _text(output)) for given, output in said["stdin"]), rule)
+        pairs = tuple((_text(given), _text(output)) for given, output in said["stdin"])
+        if pairs and not any(output.strip() for _, output in pairs):
+            raise ValueError("no test wants any output, and every program that prints nothing would be right")
+        return Stdin(pairs, rule)
     entry = _text(said["entry"])
     if not entry.isidentifier() or keyword.iskeyword(entry):
         raise ValueError(f"{entry!r} is no name of a function")
@@ -112,6 +115,12 @@ def _text(value: Any) -> str:
         raise TypeError(f"a text is wanted, not {str(value)[:40]!r}")
     value.encode()  # half a character has no bytes: no program can read or print it
     return value
+
+
+def _tolerance(value: Any) -> float:
+    if not 0 <= float(value) < 1:
+        raise ValueError(f"`tolerance` must be from 0 to below 1, not {value}; with 1 every number is near 0")
+    return float(value)
 
 
 def _flag(said: dict[str, Any], name: str, otherwise: bool) -> bool:

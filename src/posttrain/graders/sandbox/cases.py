@@ -25,6 +25,8 @@ class Rule:
     """
     sequences: bool = False
     """A tuple and a list with equal items are equal."""
+    relative: bool = True
+    """False: absolutely alone, as an assertion has it that states the difference."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def _close(want: int | float, have: int | float, rule: Rule) -> bool:
         a, b = float(want), float(have)
     except OverflowError:
         return False
-    return math.isfinite(a) and math.isfinite(b) and abs(a - b) <= rule.tolerance * max(1.0, abs(a))
+    scale = max(1.0, abs(a)) if rule.relative else 1.0
+    return math.isfinite(a) and math.isfinite(b) and abs(a - b) <= rule.tolerance * scale
 
 
 def _items(tree: wire.Tree) -> tuple[str, list[wire.Tree] | None]:
@@ -221,7 +224,7 @@ def _case(node: ast.stmt, renamed: str, entry: str, rule: Rule) -> Case | None:
             if _mentions(call, {entry, renamed}) and not _names(literal):
                 return _built(call, literal, renamed, entry, rule)
     tolerance = _tolerance(test)
-    return None if tolerance is None else _built(*tolerance[:2], renamed, entry, Rule(tolerance[2], rule.sequences))
+    return None if tolerance is None else _built(*tolerance[:2], renamed, entry, Rule(tolerance[2], relative=False))
 
 
 def _tolerance(test: ast.expr) -> tuple[ast.expr, ast.expr, float] | None:
@@ -249,6 +252,8 @@ def _built(call: ast.expr, literal: ast.expr, renamed: str, entry: str, rule: Ru
         return None
     if not _mentions(call, {entry, renamed}) or not _names(call) <= _BUILTINS | {entry, renamed, *_bound(call)}:
         return None
+    if _reckons(call, {entry, renamed}, _bound(call)):
+        return None
     if renamed:
         call = _Rename(renamed, entry).visit(call)
     return Case(ast.unparse(call), expected, rule)
@@ -271,6 +276,22 @@ def _bound(node: ast.AST) -> set[str]:
     """Names that an expression binds itself."""
     stored = {item.id for item in ast.walk(node) if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)}
     return stored | {item.arg for item in ast.walk(node) if isinstance(item, ast.arg)}
+
+
+def _reckons(node: ast.AST, tested: set[str], bound: set[str]) -> bool:
+    """Whether an expression works on what the function returned by operators, which are then the program's own.
+
+    `(f(1) == 2) == True` and `f(1) - 2 == 0` would let a program say what is equal, and tell it what is expected. What
+    the function is given may be reckoned.
+    """
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tested:
+        given = [*node.args, *node.keywords]
+        return any(_names(item) & tested and _reckons(item, tested, bound) for item in given)
+    if isinstance(node, ast.Compare | ast.BoolOp | ast.BinOp) and _names(node) & (tested | bound):
+        return True
+    if isinstance(node, ast.UnaryOp) and _names(node) & tested:
+        return True
+    return any(_reckons(item, tested, bound) for item in ast.iter_child_nodes(node))
 
 
 def _mentions(node: ast.AST, names: set[str]) -> bool:

@@ -188,6 +188,9 @@ class RemoteError(Exception):
     """An exception of the program that has no builtin class."""
 
 
+_ENDS = (StopIteration, StopAsyncIteration)
+
+
 class _Caller:
     def __init__(self, channel: int) -> None:
         self.channel, self.count, self.raised, self.gone = channel, 0, 0, False
@@ -208,7 +211,10 @@ class _Caller:
             raise RemoteError("the program ended in the middle of a call")
         if "e" in reply:
             self.raised += 1
-            raise _exception(str(reply["e"][0]))(str(reply["e"][1]))
+            kind = _exception(str(reply["e"][0]))
+            # Only an iteration of its own can end: else a loop of the tests over its results would, and pass.
+            kind = RemoteError if name != "__next__" and issubclass(kind, _ENDS) else kind
+            raise kind(str(reply["e"][1]))
         for item, before, after in zip(args, sent, reply["args"], strict=True):
             if before != after:
                 _become(item, wire.decode(after, self.remote))
