@@ -20,8 +20,10 @@ from posttrain.trials.planted import Change, Mismatched, Planted, Replaced, ever
 RECIPES = files("posttrain") / "recipes"
 
 
-def profiles(recipe: str) -> list[str]:
-    return [*tomllib.loads((RECIPES / f"{recipe}.toml").read_text()).get("profile", {})]
+def profiles(recipe: str) -> list[list[str]]:
+    """Every profile; `nojail` stacks on another."""
+    names = tomllib.loads((RECIPES / f"{recipe}.toml").read_text()).get("profile", {})
+    return [["tiny", name] if name == "nojail" else [name] for name in names]
 
 
 def gates_of_kinds() -> set[tuple[str, str]]:
@@ -36,7 +38,7 @@ def gates_of_kinds() -> set[tuple[str, str]]:
 
 def gates_of_recipes() -> set[tuple[str, str]]:
     """Every gate of every shipped recipe under every profile, those that are off or warn among them."""
-    graphs = [expand(load(name, kinds=stages, profiles=[p]), stages) for name in shipped() for p in profiles(name)]
+    graphs = [expand(load(name, kinds=stages, profiles=p), stages) for name in shipped() for p in profiles(name)]
     return {(node.kind.name, gate) for graph in graphs for node in graph.nodes.values() for gate in node.gates}
 
 

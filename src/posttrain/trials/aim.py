@@ -142,7 +142,8 @@ class Watch:
         if aim.moment == "commit":
             return self._commits(mark)
         if aim.moment == "programs":
-            return gone >= aim.share * whole and (aim.node in self.programs().values() or gone >= 0.8 * whole)
+            late = gone >= (2.0 if aim.node in targets.programs else 0.8) * whole
+            return gone >= aim.share * whole and (late or aim.node in self.programs().values())
         if aim.moment == "saving":
             return gone >= aim.share * whole and (self._saves(mark) or gone >= 0.8 * whole)
         return gone >= (0.1 if aim.moment == "beginning" else 1.0) * aim.share * whole
