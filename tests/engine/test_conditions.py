@@ -52,6 +52,7 @@ def test_equal_resources_go_on(cut: Bed) -> None:
         ("resources.cpus=2", "cpus 1 → 2"),
         ("resources.compute=fp32", "compute auto → fp32"),
         ("stage.first.resources.device=mps", "device {device} → mps"),
+        ("resources.sandbox=none", "programs run → computed"),
     ],
 )
 def test_other_resources_start_anew_and_say_so(cut: Bed, change: str, said: str) -> None:
@@ -66,8 +67,8 @@ def test_other_resources_start_anew_and_say_so(cut: Bed, change: str, said: str)
 
 
 def test_resources_of_no_weight_for_bits_go_on(cut: Bed) -> None:
-    """How long, how often and how much memory a node may take changes no bit."""
-    sets = ("stage.first.timeout=100", "stage.first.retries=2", "resources.memory=2GiB")
+    """How long, how often and how much memory a node may take changes no bit, nor at which level programs run."""
+    sets = ("stage.first.timeout=100", "stage.first.retries=2", "resources.memory=2GiB", "resources.sandbox=L3")
     assert reasons(cut, *sets)[-1] == "goes on where it was stopped"
 
 
@@ -91,4 +92,4 @@ def test_a_record_is_compared_key_by_key(tmp_path: Path) -> None:
     record = tmp_path / "deep" / "conditions.json"
     record_conditions(record, Resources(cpus=2))
     assert anew(record, Resources(cpus=2)) == "" and anew(record, Resources(cpus=1)) == "cpus 2 → 1"
-    assert set(conditions(Resources())) == {"device", "cpus", "compute", "torch", "machine", "processor"}
+    assert {*conditions(Resources())} == {"device", "cpus", "compute", "programs", "torch", "machine", "processor"}

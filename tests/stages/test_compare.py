@@ -66,6 +66,17 @@ def test_the_gain_is_a_function_of_the_rows(tmp_path: Path):
     assert json.loads((ctx.out / "report.json").read_text())["k"] == 1
 
 
+def test_exams_whose_programs_were_graded_in_different_ways_are_not_compared(tmp_path: Path):
+    """S-D14: what was run and what was only computed are other measures; no fingerprint says which one it was."""
+    exams = {name: sat(tmp_path / name, dict.fromkeys(ids(10), 1)) for name in ("ran", "computed", "maths")}
+    for name, way in (("ran", "run"), ("computed", "computed"), ("maths", None)):
+        report = exams[name].file("report.json")
+        report.write_text(json.dumps({**json.loads(report.read_text()), "programs": way}))
+    with pytest.raises(Mismatch, match="those of computed computed, those of ran run"):
+        run(tmp_path, compare.Knobs(), before=(exams["ran"],), after=(exams["computed"],))
+    assert run(tmp_path, compare.Knobs(), before=(exams["ran"],), after=(exams["maths"],)).metrics["gain"].value == 0
+
+
 def test_members_are_held_against_one_exam_each_on_its_own_domain(tmp_path: Path):
     """S-C10: gain_specialist: before is one exam of all domains, after is the members, own domains pooled."""
     base = sat(tmp_path / "base", dict.fromkeys(ids(10), 1))

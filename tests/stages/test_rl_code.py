@@ -1,5 +1,6 @@
 """Reinforcement learning and exams of code on a real small model, its programs run in the sandbox."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -140,5 +141,6 @@ def test_an_exam_runs_programs_and_is_resumed_to_the_same_bytes(tmp_path, model)
     assert found["pass@1"].value == pytest.approx(sum(row.correct for row in scored) / len(scored))
     assert all(row.answer == row.text for row in scored if row.outcome == "right")
     assert 0 < found["pass@1"].value < 0.8
+    assert json.loads((first.out / "report.json").read_text())["programs"] == "run"
     evaluate.run(second)
     assert support.folder_digest(first.out) == support.folder_digest(second.out)

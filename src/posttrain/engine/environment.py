@@ -41,6 +41,7 @@ def conditions(resources: Resources) -> dict[str, str | int]:
         "device": accelerator(resources.device) or "cpu",
         "cpus": resources.cpus,
         "compute": resources.compute,
+        "programs": "computed" if resources.sandbox == "none" else "run",
         "torch": importlib.metadata.version("torch"),
         "machine": platform.machine(),
         "processor": processor(),

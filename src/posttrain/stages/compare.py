@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import PositiveInt
 
-from posttrain.spec.errors import UsageError
+from posttrain.spec.errors import Mismatch, UsageError
 from posttrain.spec.gate import Gate, Metrics
 from posttrain.spec.knobs import Knobs as BaseKnobs
 from posttrain.spec.stage import Artifact, Context, Estimate, Foreseen, Outcome, Role
@@ -107,6 +107,7 @@ def _pairs(ctx: Context[Knobs]) -> "list[Pair]":
 
     read: dict[str, list[Item]] = {}
     befores, afters = ctx.inputs("before"), ctx.inputs("after")
+    _graded_alike((*befores, *afters))
     for exam in (*befores, *afters):
         if exam.digest not in read:
             read[exam.digest] = items(rows.read(exam.file("scores.jsonl"), Score))
@@ -122,6 +123,23 @@ def _pairs(ctx: Context[Knobs]) -> "list[Pair]":
         member = ",".join(after.axes.values())
         pairs.append(Pair(member=member, before=read[before.digest], after=read[after.digest], domains=domains))
     return pairs
+
+
+def _graded_alike(exams: Sequence[Artifact]) -> None:
+    """Mismatch where one exam's programs were run, and another's only computed: they are graded by other measures."""
+    how: dict[str, str] = {}
+    for exam in exams:
+        report = exam.file("report.json")
+        told = json.loads(report.read_text(encoding="utf-8")).get("programs") if report.is_file() else None
+        if told is not None:
+            how.setdefault(told, exam.node)
+    if len(how) > 1:
+        told = ", ".join(f"those of {node} {way}" for way, node in sorted(how.items()))
+        raise Mismatch(
+            f"the programs of these exams were graded in different ways: {told}",
+            where="compare",
+            remedy='Sit all of them with programs run, or all under resources.sandbox = "none" (--again).',
+        )
 
 
 def _counterparts(after: Exam, befores: Sequence[Exam]) -> list[Exam]:

@@ -119,6 +119,7 @@ def run(ctx: Context[Knobs]) -> Outcome:
         "suites": {paper.suite: len(paper.problems) for paper in papers},
         "fairness": asdict(facts),
         "standard_errors": tally.standard_errors(items),
+        **({"programs": "computed" if ctx.resources.sandbox == "none" else "run"} if programs else {}),
         "outcomes": breakdown.outcomes(scored),
         "signatures": breakdown.shown(scored, programs),
         "items": [[item.suite, item.id, item.domain, item.n, item.c] for item in items],
