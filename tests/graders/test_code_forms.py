@@ -128,6 +128,18 @@ def test_a_response_may_go_on_from_the_prefix_or_be_the_whole_function():
     assert outcomes(problem, *wrong) == ["wrong", "no_answer", "runtime_error", "wrong"]
 
 
+def test_a_body_begins_a_line_of_its_own_where_the_prefix_does_not_end_one():
+    """S-D13: a stripped head, and a response that begins with the end of its line."""
+    problem = told(entry="f", tests=TWICE, prefix='def f(n):\n    """Twice n."""')
+    assert outcomes(problem, "\n    m = n\n    return n + m", "  # n\n    return n * 2") == ["right", "right"]
+
+
+def test_a_comment_ends_where_python_ends_its_line():
+    """S-D14: what stands behind a carriage return is run; left out, a program would be paid for what it is not."""
+    text = "# twice\rraise OSError\ndef f(n):\n    return n + n\n"
+    assert outcomes(told(entry="f", tests=TWICE), text) == ["runtime_error"]
+
+
 def test_setup_stands_before_the_tests():
     """S-D13: MBPP's setup code: names that the tests use, out of the program's reach."""
     tests = "assert close(f(3), math.pi * 3)\nassert close(f(0), 0)"

@@ -66,7 +66,7 @@ def grade_all(
     asked = [known[problem.answer] for problem in problems]
     programs = [program(text, said.entry, completes=bool(said.prefix)) for text, said in zip(texts, asked, strict=True)]
     outcomes = partial(_outcomes, known=known, opens=opens, limits=limits)
-    return _graded([problem.answer for problem in problems], programs, outcomes, passed)
+    return _graded([problem.answer for problem in problems], programs, outcomes, known=known, passed=passed)
 
 
 def self_checks(
@@ -84,7 +84,7 @@ def self_checks(
             continue
     golds = {answer: said.reference for answer, said in known.items() if said.reference is not None}
     outcomes = partial(_outcomes, known=known, opens=opens, limits=None)
-    grades = sure(_graded(list(golds), list(golds.values()), outcomes, passed))
+    grades = sure(_graded(list(golds), list(golds.values()), outcomes, known=known, passed=passed))
     held = dict.fromkeys(known, True) | {answer: grade.correct for answer, grade in zip(golds, grades, strict=True)}
     return [held.get(problem.answer, False) for problem in problems]
 
@@ -109,11 +109,18 @@ def _graded(
     answers: Sequence[str],
     programs: Sequence[str | None],
     outcomes: Callable[[Sequence[tuple[str, str]]], list[str]],
+    *,
+    known: dict[str, Stated],
     passed: Passed | None,
 ) -> list[Grade]:
-    """A grade for each program beside its problem's answer; those that do the same are run once."""
+    """A grade for each program beside its problem's answer; those that do the same are run once.
+
+    What may go on from a prefix is left as it is: its first line may be the rest of a line.
+    """
     pairs = [
-        (answer, bare(source)) if source is not None and len(source) <= LONGEST else None
+        (answer, source if known[answer].prefix else bare(source))
+        if source is not None and len(source) <= LONGEST
+        else None
         for answer, source in zip(answers, programs, strict=True)
     ]
     runnable = [pair for pair in dict.fromkeys(pairs) if pair is not None]
@@ -170,8 +177,8 @@ def _expected(said: Stated) -> tuple[Calls, list[expression.Wanted]]:
     raise MissingNeed(
         'resources.sandbox = "none" lets no program run, and a problem of the code domain is more than an expression',
         remedy=(
-            'Prepare with code_tasks = "expression" (--profile nojail sets both), or let programs run: '
-            'resources.sandbox = "L2" on Linux.'
+            'Prepare the built-in world with code_tasks = "expression" (--profile nojail sets both), no file of code; '
+            'or let programs run: resources.sandbox = "L2" on Linux, or the address of a sandbox server.'
         ),
     )
 

@@ -24,7 +24,7 @@ LARGEST = 1 << 14
 _ALPHABET = re.compile(r"[A-Za-z0-9_ \t\n()+\-*/%,:<>=!]*")
 _GLUED = re.compile(r"(?<![A-Za-z0-9_])\d\w*[A-Za-z]")
 """A number with a letter: hexadecimal, complex, or a word too near, of which the parser warns."""
-_COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?\n)*")
 
 _BINARY: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,

@@ -78,4 +78,4 @@ def bare(source: str) -> str:
     return _BEFORE.sub("", source, count=1).rstrip("\n")
 
 
-_BEFORE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*")
+_BEFORE = re.compile(r"\A(?:[ \t]*(?:#[^\r\n]*)?\n)*")
