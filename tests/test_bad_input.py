@@ -432,7 +432,7 @@ def test_data_that_is_not_there(home, tmp_path):
         (
             problems(few, "What is 1+1?"),
             "prepare failed: domain algebra: 4 problems are needed on the test side, 0 are available.  "
-            "Ask for fewer, or bring a larger source.",
+            "Ask for fewer, or bring a larger source: of a file, about 10 in 100 problems lie on that side.",
         ),
         (
             problems(bare, "What is 1+1?", answer=None),

@@ -242,6 +242,7 @@ def test_problems_that_need_a_program_to_run_are_refused_where_none_may(problem)
             with pytest.raises(MissingNeed, match='code_tasks = "expression"') as caught:
                 ask()
             assert caught.value.code == 4
+            assert "no file of code" in str(caught.value)
 
 
 def test_the_built_in_expression_tasks_need_no_sandbox():

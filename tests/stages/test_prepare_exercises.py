@@ -212,6 +212,22 @@ def test_rows_of_another_shape_are_named(tmp_path: Path) -> None:
     assert stop.value.code == 6
 
 
+def test_too_few_exercises_say_what_was_left_out_and_how_a_file_is_split(tmp_path: Path) -> None:
+    """S-A11, S-B9: numbers, why rows are gone, and how many of a file lie on the side that is short."""
+    items = [row | {"code": row["code"] + " + 1"} for row in some("mbpp", 3)]
+    path = file(tmp_path / "rows.jsonl", *items, items[0], items[1] | {"test_list": []})
+    with pytest.raises(Mismatch, match="1 problems are needed on the test side, 0 are available") as stop:
+        made(tmp_path, path, "mbpp", test_size=1)
+    assert "1 cannot be graded, 1 equal an earlier one, 3 fail their grader" in str(stop.value)
+    assert "of a file, about 10 in 100 problems lie on that side" in str(stop.value)
+
+
+def test_a_file_without_a_row_is_never_to_be_taken_away_where_it_is_the_source(tmp_path: Path) -> None:
+    """S-A11: the remedy holds for a source; only a file that was ready is made when it is gone."""
+    with pytest.raises(Mismatch, match=r"the file has no row.  Fill it, or name another; one of the role ready"):
+        made(tmp_path, file(tmp_path / "rows.jsonl"), "mbpp")
+
+
 def test_livecodebench_files_are_adopted_as_code(tmp_path: Path) -> None:
     """S-A2, S-B9, spectrum §2.1: by side, in the shape of the set; the other sides are made."""
     ready = tmp_path / "mine"

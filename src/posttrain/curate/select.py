@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from posttrain.algos.overlap import Index, index
 from posttrain.curate.filters import Log, clean, question, verified
 from posttrain.curate.sources import Source
-from posttrain.curate.worlds import Side
+from posttrain.curate.worlds import SHARES, Side
 from posttrain.data.records import Problem
 from posttrain.graders.registry import Grading
 from posttrain.spec.errors import Mismatch
@@ -30,13 +30,13 @@ def select(
     `exams` holds the user's own exams; None: no side is compared with any exam. Mismatch where a side has too few.
     """
     size = wants["test"].problems
-    test = _enough("test", verified(_shortened(source("test"), 0), log, grading, most=size), size, domain)
+    test = _enough("test", verified(_shortened(source("test"), 0), log, grading, most=size), size, domain, log)
     known = () if exams is None else (exams, index(map(question, test), n=exams.n))
     found: dict[Side, list[Problem]] = {"test": test}
     for side, want in wants.items():
         if side not in found:
             fit = _shortened(clean(source(side), known, log), want.solutions)
-            found[side] = _enough(side, verified(fit, log, grading, most=want.problems), want.problems, domain)
+            found[side] = _enough(side, verified(fit, log, grading, most=want.problems), want.problems, domain, log)
     return found
 
 
@@ -44,12 +44,27 @@ def _shortened(problems: Iterable[Problem], solutions: int | None) -> Iterable[P
     return (problem.model_copy(update={"solutions": problem.solutions[:solutions]}) for problem in problems)
 
 
-def _enough(side: Side, problems: Iterable[Problem], size: int | None, domain: str) -> list[Problem]:
+def _enough(side: Side, problems: Iterable[Problem], size: int | None, domain: str, log: Log) -> list[Problem]:
     found = list(problems)
     if len(found) < (size or 0) or (size is None and not found):
         raise Mismatch(
-            f"{size or 1} problems are needed on the {side} side, {len(found)} are available",
+            f"{size or 1} problems are needed on the {side} side, {len(found)} are available{_left_out(log)}",
             where=f"domain {domain}",
-            remedy="Ask for fewer, or bring a larger source.",
+            remedy=(
+                "Ask for fewer, or bring a larger source: "
+                f"of a file, about {SHARES[side]} in 100 problems lie on that side."
+            ),
         )
     return found
+
+
+def _left_out(log: Log) -> str:
+    """How many rows were left out so far, and why."""
+    counts = {
+        "cannot be graded": len(log.unread),
+        "equal an earlier one": log.duplicates,
+        "share words with an exam": len(log.leaks),
+        "fail their grader": len(log.rejected),
+    }
+    told = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+    return f"; left out so far: {told}" if told else ""

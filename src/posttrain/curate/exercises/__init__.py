@@ -30,6 +30,8 @@ SHAPES: Mapping[str, Callable[[Line], Exercise]] = {
 OWN = "problems"
 """The shape of the problems that this program writes."""
 
+EMPTY = "Fill it, or name another; one of the role ready may also be taken away, and is then made."
+
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -48,7 +50,7 @@ def read(path: Path, shape: str, *, domain: str, log: Log) -> list[Problem]:
             log.unread.append(Unread(where, str(reason)))
     if not found:
         what = f"none of its {count} rows can be graded: {log.unread[-1].why}" if count else "the file has no row"
-        raise Mismatch(what, where=str(path), remedy="Fill it, or take it away to have it made.")
+        raise Mismatch(what, where=str(path), remedy=EMPTY)
     return found
 
 

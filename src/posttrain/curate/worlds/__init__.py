@@ -2,6 +2,7 @@
 
 from posttrain.curate.worlds.sides import (
     DOMAINS,
+    SHARES,
     USUAL,
     Side,
     distinct,
@@ -17,6 +18,7 @@ from posttrain.curate.worlds.template import LEVELS
 __all__ = [
     "DOMAINS",
     "LEVELS",
+    "SHARES",
     "USUAL",
     "Side",
     "distinct",

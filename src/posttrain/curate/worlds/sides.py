@@ -31,14 +31,17 @@ USUAL = 2
 _RARE = frozenset({"code"})
 """Domains of which a pre-training text holds every other template only: they are learnt soon."""
 
-_SIDES: tuple[tuple[int, Side], ...] = ((80, "train"), (85, "probe"), (90, "val"), (100, "test"))
+SHARES: Mapping[Side, int] = {"train": 80, "probe": 5, "val": 5, "test": 10}
+"""How many in 100 problems lie on each side."""
+
+_PLACES: tuple[Side, ...] = tuple(name for name, share in SHARES.items() for _ in range(share))
 _ID = 16
 _PATIENCE = 20_000
 """Draws without a new problem after which a template counts as used up."""
 
 
 def side(prompt: str) -> Side:
-    """The side of the split a prompt lies on: train 80, probe 5, val 5, test 10 in 100, by its normalised digest."""
+    """The side of the split a prompt lies on, by its normalised digest."""
     return _side(overlap.digest(prompt))
 
 
@@ -128,8 +131,7 @@ def _of(domain: str, expression_only: bool = False) -> tuple[Template, ...]:
 
 
 def _side(digest: str) -> Side:
-    place = int(digest[:8], 16) % 100
-    return next(name for below, name in _SIDES if place < below)
+    return _PLACES[int(digest[:8], 16) % 100]
 
 
 def _stream(seed: int | str, *words: str | int) -> Random:
