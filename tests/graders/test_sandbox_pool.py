@@ -220,8 +220,11 @@ def test_draws_and_orders_are_the_same_in_every_server():
         "mode": "stdio",
         "source": "import random, numpy\nprint(random.random(), numpy.random.rand(), list({'a', 'b', 'c', 'd', 'e'}))",
     }
-    outputs = []
+    symbolic = {"mode": "stdio", "source": "import sympy\nprint(sympy.randprime(1, 10**9))"}
+    outputs, primes = [], []
     for level in ("L3", "L2", "L1"):
         with Pool(level) as pool:
             outputs.append(pool.submit(Job(body, tier="numpy")).result().stdout)
+            primes.append(pool.submit(Job(symbolic, tier="sympy")).result().stdout)
     assert len(set(outputs)) == 1 and len(outputs[0]) > 20
+    assert len(set(primes)) == 1 and primes[0].strip().isdigit()

@@ -253,6 +253,9 @@ class _Remote:
             except StopIteration:
                 return
 
+    def __next__(self) -> Any:
+        return self._caller.call(self._handle, "__next__", (), {})
+
 
 def _handle_of(value: object) -> int:
     if isinstance(value, _Remote) and value._handle is not None:

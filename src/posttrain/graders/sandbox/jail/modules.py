@@ -167,6 +167,7 @@ def warm() -> None:
         sympy.solve(x**2 - 4, x)
         str(sympy.factor(sympy.expand((x + 1) ** 2)) + sympy.simplify(sympy.sin(x) ** 2 + sympy.cos(x) ** 2))
         sympy.integrate(sympy.diff(x * sympy.exp(x), x), x)
+        sympy.core.random.seed(0)
     if "numpy" in sys.modules:
         numpy = sys.modules["numpy"]
         numpy.random.mtrand._rand.seed(0)  # programs draw the same everywhere
