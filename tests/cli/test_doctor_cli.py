@@ -22,7 +22,9 @@ name = "coded"
 [stage.prepare]
 kind = "prepare"
 domain = "code"
+{knobs}
 """
+NO_PROGRAM = ('resources.sandbox = "none"', 'code_tasks = "expression"')
 WITHOUT = """
 import json, sys
 from posttrain.graders.sandbox.jail import kernel, seccomp
@@ -46,9 +48,9 @@ def recipe(tmp_path: Path) -> Path:
     return coded(tmp_path)
 
 
-def coded(folder: Path, top: str = "") -> Path:
+def coded(folder: Path, top: str = "", knobs: str = "") -> Path:
     path = folder / "coded.toml"
-    path.write_text(RECIPE.format(top=top), encoding="utf-8")
+    path.write_text(RECIPE.format(top=top, knobs=knobs), encoding="utf-8")
     return path
 
 
@@ -94,11 +96,20 @@ def test_a_kernel_without_landlock_is_refused_with_what_to_do(recipe, tmp_path):
 
 def test_a_recipe_that_runs_no_program_needs_no_sandbox(tmp_path):
     """S-D14: without a level, what runs no program is well."""
-    path = coded(tmp_path, 'resources.sandbox = "none"')
+    path = coded(tmp_path, *NO_PROGRAM)
     done = without(SECCOMP, "doctor", path, "--run", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no level works" in done.stdout and "runs no program" in done.stdout
     assert "CONFIG_SECCOMP_FILTER" in done.stdout
+
+
+def test_code_that_must_be_run_is_missed_where_no_program_may(tmp_path):
+    """S-D14: what a run of the recipe would stop at is told before, with the node and the way out."""
+    said = posttrain("doctor", coded(tmp_path, 'resources.sandbox = "none"'), "--run", tmp_path)
+    assert said.code == 4 and "runs no program" in said.out
+    assert 'prepare: resources.sandbox = "none" lets no program run' in said.out and "--profile nojail" in said.out
+    run = posttrain("run", tmp_path / "coded.toml", "--run", tmp_path / "run")
+    assert run.code == 4
 
 
 def test_a_kernel_without_namespaces_shows_which_level_is_left(recipe, tmp_path):
@@ -138,10 +149,10 @@ main()
 """A platform that is not Linux, as far as a program can tell without trying."""
 
 
-@pytest.mark.parametrize(("top", "code"), [("", 4), ('resources.sandbox = "none"', 0)])
-def test_elsewhere_than_on_linux_only_what_runs_no_program_is_well(tmp_path, top, code):
+@pytest.mark.parametrize(("said", "code"), [((), 4), (NO_PROGRAM, 0)])
+def test_elsewhere_than_on_linux_only_what_runs_no_program_is_well(tmp_path, said, code):
     """S-D14: the doctor works where no sandbox can, and names the profile that needs none."""
-    line = [sys.executable, "-c", ELSEWHERE, "doctor", str(coded(tmp_path, top)), "--run", str(tmp_path)]
+    line = [sys.executable, "-c", ELSEWHERE, "doctor", str(coded(tmp_path, *said)), "--run", str(tmp_path)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stdout + done.stderr
     assert "no level works" in done.stdout and "support for darwin" in done.stdout

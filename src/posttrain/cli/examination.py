@@ -94,7 +94,13 @@ def examined(asked: "Asked") -> Examined:
         wanted=wanted,
         versions={"posttrain": __version__, "python": platform.python_version(), "torch": torch or "not installed"},
         packages=packages,
-        missing=(*_disk(here), *_absent(packages), *_devices(graph, found.accelerator), *_unsafe(wanted)),
+        missing=(
+            *_disk(here),
+            *_absent(packages),
+            *_devices(graph, found.accelerator),
+            *_unsafe(wanted),
+            *_unprepared(graph),
+        ),
     )
 
 
@@ -189,6 +195,16 @@ def _unsafe(wanted: str | None) -> Iterable[str]:
         _open(wanted)
     except Stop as error:
         yield error.paragraph()
+
+
+def _unprepared(graph: "Graph") -> Iterable[str]:
+    """Code that must be run to be checked, where no program may."""
+    for node in graph.nodes.values():
+        tasks = getattr(node.knobs, "code_tasks", "expression")
+        if node.resources.sandbox == "none" and _is_code(node) and tasks != "expression":
+            what = f'resources.sandbox = "none" lets no program run, and code_tasks = "{tasks}" needs one'
+            remedy = 'Add --profile nojail, or set code_tasks = "expression".'
+            yield MissingNeed(what, where=node.id, remedy=remedy).paragraph()
 
 
 def _open(wanted: str) -> None:
