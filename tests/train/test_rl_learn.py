@@ -351,3 +351,18 @@ def test_a_share_of_the_rollouts_is_kept_by_group(tmp_path):
     run = Run(tmp_path, steps=4, keep=0.4).learn()
     kept = rows.read_all(run.folder / ROLLOUTS, Rollout)
     assert 0 < len(kept) < 4 * 4 * 4 and len(kept) % 4 == 0
+
+
+def test_a_validation_that_nobody_could_grade_is_sat_again(tmp_path):
+    """S-D14: the sandbox of one bad hour stops a run, and does not stop the next attempt."""
+
+    def lost(*_: object) -> Grade:
+        return Grade(correct=False, outcome="sandbox_error", answer=None, decided=False)
+
+    bad = Run(tmp_path)
+    exam = bad.method.exam
+    assert exam is not None
+    bad.learner.method = replace(bad.method, exam=replace(exam, grading=world.By(lost)))
+    with pytest.raises(StageFailed, match="could be graded"):
+        bad.learn()
+    assert Run(tmp_path).learn().chosen == 6

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 import rl_world as world
 from posttrain.data import rows
 from posttrain.data.records import Score
+from posttrain.graders.base import Grade
 from posttrain.graders.registry import Grading
 from posttrain.models.sample import Sampling
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, StageFailed
 from posttrain.train.rl.journal import Journal
 from posttrain.train.rl.prompts import Prompts, read, screen, sift
 
@@ -103,3 +104,13 @@ def test_the_prefilter_keeps_what_is_solved_sometimes(tmp_path):
     assert [p.id for p in kept] == [p.id for p in problems if right[p.id] == 1]
     assert 0 < len(kept) < 12
     assert sift(world.model(1), problems, sampling, journal=journal, **how) == kept
+
+
+def test_a_prefilter_whose_sandbox_was_lost_is_asked_again(tmp_path):
+    """S-D14: which problems are asked does not depend on a machine's bad hour."""
+    problems, journal = world.problems(8), Journal(tmp_path)
+    how = {"samples": 4, "seed": 3, "journal": journal}
+    bad = world.By(lambda *_: Grade(correct=False, outcome="sandbox_error", answer=None, decided=False))
+    with pytest.raises(StageFailed, match="the sandbox was lost"):
+        sift(world.model(), problems, Sampling(max_new_tokens=6), grading=bad, **how)
+    assert sift(world.model(), problems, Sampling(max_new_tokens=6), grading=world.LIKES_WORDS, **how)

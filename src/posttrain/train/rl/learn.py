@@ -223,16 +223,17 @@ class Learner:
         exam, journal = self.method.exam, self.hooks.journal
         if exam is None:
             return {}
-        scores = journal.get(VALIDATION, step, Score)
+        kept = scores = journal.get(VALIDATION, step, Score)
         if scores is None:
             with self.clock.part("validate"):
                 scores = validate.sit(self.loaded, exam, step)
-            journal.put(VALIDATION, step, scores)
         standing = validate.standing(scores)
         told = standing.told()
-        first = journal.get(VALIDATION, 0, Score)
+        first = journal.get(VALIDATION, 0, Score) if step else scores
         assert first is not None
         told["val_gain"] = validate.gain(first, scores).value
+        if kept is None:  # not before: one that nobody could grade is sat again by the next attempt
+            journal.put(VALIDATION, step, scores)
         self._remember(step, standing.pass_1)
         return told
 

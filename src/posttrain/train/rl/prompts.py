@@ -16,7 +16,7 @@ from posttrain.graders.registry import Grading
 from posttrain.models.load import Loaded
 from posttrain.models.sample import Sampling
 from posttrain.runners.rollout import Grades, rollout, scores, stream
-from posttrain.spec.errors import Mismatch
+from posttrain.spec.errors import Mismatch, StageFailed
 from posttrain.train.rl.journal import Journal
 
 SIFTED = "prefilter.jsonl.gz"
@@ -95,13 +95,21 @@ def sift(
 ) -> list[Problem]:
     """Leave out what the model solves always or never (VibeThinker-3B §2.2.2); its answers are kept as rows.
 
-    An answer that could not be graded counts on neither side.
+    An answer that could not be graded counts on neither side; StageFailed, and nothing kept, where the sandbox was lost
+    over every answer to a problem.
     """
     told = journal.get(SIFTED, 0, Score)
     if told is None:
         own = stream(seed, "prefilter")
         asked = rollout(loaded, problems, sampling, samples=samples, seed=own, grading=grading)
         told = list(scores(asked, suite="prefilter"))
+        graded = {row.id for row in told if row.decided}
+        if any(row.outcome == code.LOST and row.id not in graded for row in told):
+            raise StageFailed(
+                "the sandbox was lost over every answer to a problem, and whether it is to be asked is not known",
+                where="rl prefilter",
+                remedy="Give the same command again, with more memory or less work beside it.",
+            )
         journal.put(SIFTED, 0, told)
     right, wrong = (Counter(row.id for row in told if row.decided and row.correct == way) for way in (True, False))
     return [p for p in problems if right[p.id] and wrong[p.id]]
