@@ -106,6 +106,8 @@ def test_a_view_that_could_not_be_written_is_told_until_it_can(failed):
 
 def test_a_run_that_no_gate_judged_has_not_passed(failed):
     """Unknown is never a pass, in a headline neither."""
+    assert ending(6, (), "exam failed: it is gone").says.endswith("exam failed: it is gone.")
+    assert ending(6, (), "exam failed: it is gone.").says.endswith("it is gone.")
     assert ending(0, ()).title == "Finished" and ending(0, ()).verdict == "inconclusive"
     assert "No gate that stops a run was judged (exit code 0)." in ending(0, ()).says
     assert ending(0, [v for v in read(failed).verdicts if v.value == "pass"]).title == "Passed"

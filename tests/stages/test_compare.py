@@ -189,8 +189,12 @@ def test_check_refuses_what_cannot_be_compared():
     assert says == "k = 9 is more than the 8 samples of exam_base"
     (says,) = compare.check(compare.Knobs(own=True, domains=DOMAINS), {"before": (base,), "after": members})
     assert "not both" in says
-    (says,) = compare.check(compare.Knobs(domains=("code", "code")), {"before": (base,), "after": (fused,)})
+    (says,) = compare.check(compare.Knobs(domains=DOMAINS[:1] * 2), {"before": (base,), "after": (fused,)})
     assert "twice" in says
+    found = compare.check(compare.Knobs(domains=(DOMAINS[0], "algebr")), {"before": (base,), "after": (fused,)})
+    assert [says.partition(", but ")[0] for says in found] == [
+        f"domains: algebr is not asked by exam_{side}" for side in ("base", "fused")
+    ]
     (says,) = compare.check(compare.Knobs(), {"before": members, "after": (fused,)})
     assert "exactly one counterpart" in says
     (says,) = compare.check(compare.Knobs(own=True), {"before": (base,), "after": (fused,)})

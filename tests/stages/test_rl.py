@@ -224,8 +224,22 @@ def test_a_reward_that_could_outweigh_being_right_is_refused(terms, says):
     assert only.startswith("reward: ") and says in only
 
 
+def test_a_language_that_cannot_be_told_is_refused():
+    """§2.7: a wish that no answer can meet is no wish."""
+    for code, found in (("english", 1), ("de", 0)):
+        reward = {"type": "sum", "terms": [{"type": "spoken", "weight": 0.1, "code": code}]}
+        says = rl.check(rl.Knobs(**SMALL, reward=reward), {"data": foreseen("algebra")})
+        assert len(says) == found and all("english is no language" in each and ", en, " in each for each in says)
+
+
 @pytest.mark.parametrize(
-    "terms", [[], [{"type": "loud", "weight": 0.1}], [{"type": "varied", "weight": 0.1, "most": 3}]]
+    "terms",
+    [
+        [],
+        [{"type": "loud", "weight": 0.1}],
+        [{"type": "varied", "weight": 0.1, "most": 3}],
+        [{"type": "within", "weight": 0.1, "least": 5, "most": 2}],
+    ],
 )
 def test_unknown_terms_are_refused(terms):
     with pytest.raises(ValidationError):

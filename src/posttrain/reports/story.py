@@ -75,6 +75,7 @@ def _cause(verdicts: Sequence[Verdict], failure: str) -> str:
     """What first kept a run from passing: a failure, else a stop gate; empty where nothing did."""
     if failure:
         cause = wording.line(failure)
+        cause = cause if cause.endswith((".", "!", "?", "…")) else f"{cause}."
         return cause if len(cause) <= _LONG else f"{cause[: _LONG - 1]}…"
     refused = next((v for v in unsettled(verdicts) if v.refuses), None)
     return (

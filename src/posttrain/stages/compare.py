@@ -47,6 +47,7 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
     if len(set(knobs.domains)) < len(knobs.domains):
         found.append("domains: one domain stands there twice")
     for exam in (*inputs.get("before", ()), *inputs.get("after", ())):
+        found += _absent(knobs.domains, exam)
         samples = exam.knobs.get("samples")
         if knobs.metric == "pass@k" and knobs.k and isinstance(samples, int) and knobs.k > samples:
             found.append(f"k = {knobs.k} is more than the {samples} samples of {exam.node}")
@@ -58,6 +59,14 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
         elif knobs.own and _domain(after, *counterparts) is None:
             found.append(f"own = true, and neither {after.node} nor {befores[0].node} has an axis `domain`")
     return tuple(dict.fromkeys(found))
+
+
+def _absent(domains: Sequence[str], exam: Foreseen) -> list[str]:
+    """The domains that an exam has no data of, where all of its data say whose they are."""
+    held = {data.axes.get("domain") or data.knobs.get("domain") for data in exam.inputs.get("data", ())}
+    known = sorted(str(domain) for domain in held)
+    missing = [domain for domain in domains if held and None not in held and domain not in held]
+    return [f"domains: {', '.join(missing)} is not asked by {exam.node}, but {', '.join(known)}"] if missing else []
 
 
 def estimate(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> Estimate:

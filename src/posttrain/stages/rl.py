@@ -163,10 +163,16 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
 
 def _unsound(knobs: Knobs) -> str:
     """What is wrong with the terms of the reward; empty where they are sound."""
+    from posttrain.graders.language import languages
+
     try:
-        _terms(knobs)
+        terms = _terms(knobs).terms
     except Mismatch as error:
         return f"reward: {error.what}"
+    codes = {str(term.arguments["code"]) for term in terms if term.measure == "spoken"}
+    if codes and (strange := sorted(codes - languages())):
+        known = ", ".join(sorted(languages()))
+        return f"reward: spoken: {', '.join(strange)} is no language that can be told; known: {known}"
     return ""
 
 

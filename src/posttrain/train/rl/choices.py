@@ -98,6 +98,12 @@ class Within(Wish):
     most: PositiveInt = 1 << 30
     """No more."""
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"least = {self.least} is more than most = {self.most}")
+        return self
+
 
 if TYPE_CHECKING:
     AnyWish = BoxedOnce | Tagged | Varied | Spoken | Within
