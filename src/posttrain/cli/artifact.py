@@ -35,7 +35,11 @@ def text(asked: Path) -> str:
         ("fingerprint", made.fingerprint),
         ("digest", made.digest),
         ("seed", str(made.facts.seed)),
-        *([("programs ran at", level)] if (level := sandbox(made.measured)) else []),
+        *(
+            [("programs ran at", "no level: none was run" if level == "none" else level)]
+            if (level := sandbox(made.measured))
+            else []
+        ),
         ("folder", str(found.folder)),
     ]
     parts = [f"{wording.line(made.node)}\n{columns(head)}"]
