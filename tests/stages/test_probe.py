@@ -14,8 +14,10 @@ import exam_world as world
 from posttrain.data import rows
 from posttrain.data.records import Score
 from posttrain.evals import ask
+from posttrain.graders.base import Grade
+from posttrain.graders.registry import Grading
 from posttrain.models.load import build, load, save
-from posttrain.spec.errors import Interrupted, Mismatch
+from posttrain.spec.errors import Interrupted, Mismatch, StageFailed
 from posttrain.spec.stage import Artifact, Foreseen
 from posttrain.stages import kind, probe
 from support import FolderContext, artifact, folder_digest
@@ -113,6 +115,20 @@ def test_a_killed_probe_draws_no_finished_checkpoint_again(
     probe.run(resumed)
     assert asked == [20, 100]
     assert folder_digest(resumed.out) == folder_digest(probed.out)
+
+
+def test_a_probe_whose_sandbox_was_lost_is_asked_again_by_the_next_attempt(
+    tmp_path: Path, probed: FolderContext, model: Artifact, monkeypatch: pytest.MonkeyPatch
+):
+    """S-D14: a machine's bad hour stops a run, and not the run after it."""
+    inputs = {"model": (model,), "data": data(tmp_path, "algebra")}
+    lost = Grade(correct=False, outcome="sandbox_error", answer=None, decided=False)
+    with monkeypatch.context() as bad, pytest.raises(StageFailed, match="could be graded"):
+        bad.setattr(Grading, "grade_all", lambda self, problems, texts: [lost] * len(texts))
+        probe.run(FolderContext(tmp_path / "node", KNOBS, inputs))
+    again = FolderContext(tmp_path / "node", KNOBS, inputs)
+    probe.run(again)
+    assert folder_digest(again.out) == folder_digest(probed.out)
 
 
 def test_two_domains_choose_from_one_trajectory(tmp_path: Path, model: Artifact):

@@ -152,10 +152,14 @@ def _drawn(
     grading: "Grading",
     progress: Callable[[int, int], None],
 ) -> "list[Score]":
-    """The rows of one checkpoint; those that an interrupted run finished are read, not drawn again."""
+    """The rows of one checkpoint; those that an interrupted run finished are read, not drawn again.
+
+    Rows over which the sandbox was lost are not kept: a next attempt may know more.
+    """
     from posttrain.data import rows
     from posttrain.data.records import Score
     from posttrain.evals.ask import Asking, ask_folder
+    from posttrain.graders.code import LOST
 
     step, folder = checkpoint
     knobs, place = ctx.knobs, ctx.scratch / f"step-{step}.jsonl"
@@ -165,7 +169,8 @@ def _drawn(
         where = {"resources": ctx.resources, "grading": grading}
         drawn = ask_folder(folder, problems, asking, **where, step=step, progress=progress)
         ctx.spend(tokens=sum(row.tokens for row in drawn))
-        rows.keep(place, drawn)
+        if all(row.outcome != LOST for row in drawn):
+            rows.keep(place, drawn)
         return drawn
     return rows.read_all(kept, Score)
 

@@ -23,7 +23,7 @@ from posttrain.spec.errors import Mismatch, MissingNeed, StageFailed
 if TYPE_CHECKING:  # a machine without Linux grades expressions, and cannot load what runs programs
     from posttrain.graders.sandbox.job import Limits, Sandbox
 
-__all__ = ["LONGEST", "grade", "grade_all", "program", "self_checks", "shared_pool", "sure", "tests_of", "tier"]
+__all__ = ["LONGEST", "LOST", "grade", "grade_all", "program", "self_checks", "shared_pool", "sure", "tests_of", "tier"]
 
 Opens = Callable[[], "Sandbox"]
 """Opens a sandbox when the first program is to run, and gives the same one after that."""
