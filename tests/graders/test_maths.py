@@ -212,5 +212,5 @@ def test_a_damaged_gold_fails_itself(gold: str) -> None:
 
 def test_an_answer_type_without_grader_is_a_mismatch() -> None:
     with pytest.raises(Mismatch, match="no grader"):
-        grader("code")
+        grader("poetry")
     assert grader("maths") is maths.grade
