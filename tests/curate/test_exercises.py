@@ -116,6 +116,16 @@ def test_a_completion_goes_on_from_the_prompt_of_humaneval(tmp_path: Path) -> No
     assert [grade.correct for grade in grades] == [True, True], grades
 
 
+def test_a_prompt_of_humaneval_may_lack_its_last_line_end(tmp_path: Path) -> None:
+    """S-B9: a completion is right whether it begins with the end of that line or with its own."""
+    row = humaneval('def f(a):\n    """Halve."""', "\n    return a / 2\n", "assert candidate(8) == 4", entry="f")
+    problem = only(tmp_path, "humaneval", row)
+    with Grading() as grading:
+        grades = grading.grade_all([problem] * 2, ["\n    return a / 2", "    return a / 2"])
+        assert grading.self_checks([problem]) == [True]
+    assert [grade.correct for grade in grades] == [True, True], grades
+
+
 def test_public_tests_that_the_question_does_not_show_decide(tmp_path: Path) -> None:
     """S-B9: converted sets have all tests among the public ones; a row counts where one of them is not shown."""
     row = live("Echo. Sample: 12", [("12\n", "12\n"), ("15\n", "15\n")], [])

@@ -38,6 +38,8 @@ def humaneval(line: Line) -> Exercise:
     call, stands before the tests too (Chen et al., arXiv 2107.03374, run prompt and completion as one program).
     """
     prefix, body = line.text("prompt"), line.text("canonical_solution")
+    if body.startswith("\n"):  # the end of the prompt's last line, which an answer need not begin with
+        prefix, body = f"{prefix}\n", body[1:]
     entry, tests = line.text("entry_point").strip(), line.text("test").strip()
     if not tests:
         raise Ungradable(python.NO_TESTS)
