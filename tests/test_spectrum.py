@@ -249,7 +249,8 @@ def test_an_empty_domain_stops_the_run_before_anything_trains(tmp_path):
     """S-A9: exit 6 naming the domain, and no node but data was started."""
     (tmp_path / "empty.jsonl").touch()
     source = 'stage.prepare.source={ type = "jsonl", path = "empty.jsonl" }'
-    done = command("run", "spectrum", "--profile", "smoke", "--set", source, cwd=tmp_path)
+    code = 'stage.prepare.code_source="built-in"'
+    done = command("run", "spectrum", "--profile", "smoke", "--set", source, "--set", code, cwd=tmp_path)
     assert done.returncode == 6, done.stdout + done.stderr
     assert "no problem of the domain algebra" in done.stdout
     started = {record["node"] for record in records(tmp_path / "runs" / "spectrum", "node_started")}

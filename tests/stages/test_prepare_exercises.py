@@ -196,9 +196,9 @@ def test_code_may_come_from_elsewhere_than_other_domains(tmp_path: Path) -> None
             train = split(made(tmp_path / name / domain, None, domain=domain, **knobs), "train")
             assert templates is None or {problem.template for problem in train} == templates
             assert {problem.answer_type for problem in train} == {"code" if domain == "code" else "maths"}
-    mapped = {"type": "jsonl", "path": sums, "fields": {"category": "kind"}}
-    (said,) = prepare.check(Knobs(domain="code", source=mapped), {})
-    assert said == "source.categories: there is none for the domain code; code_source may be another"
+    for given in ({"source": {"type": "jsonl", "path": sums}}, {"code_source": {"type": "jsonl", "path": sums}}):
+        (said,) = prepare.check(Knobs(domain="code", **given), {})
+        assert said.startswith("source.type = jsonl holds golds in maths, and the domain code has tests")
     assert Knobs(code_source="built-in").code_source.type == "built-in"
     assert Knobs().code_source.type == "same"
 

@@ -68,7 +68,7 @@ class FieldNames(Closed):
 
 
 class Jsonl(Variant):
-    """A file of the user's own, one problem a line."""
+    """A file of the user's own, one problem a line with its gold; for the domain `code` there are exercises."""
 
     type: Literal["jsonl"] = "jsonl"
     path: File
@@ -174,8 +174,12 @@ def check(knobs: Knobs, inputs: Mapping[str, tuple[Foreseen, ...]]) -> tuple[str
         return ('domain: which one? An axis sets it: each = { domain = ["algebra", "geometry"] }',)
     if isinstance(source, Jsonl):
         unmapped = source.fields.category and knobs.domain not in source.categories
-        hint = "; code_source may be another" if knobs.domain == "code" else ""
-        return (f"source.categories: there is none for the domain {knobs.domain}{hint}",) if unmapped else ()
+        wrong = {
+            "source.type = jsonl holds golds in maths, and the domain code has tests: its rows are exercises"
+            ' (code_source = { type = "exercises", path = …, shape = … }), or built-in': knobs.domain == "code",
+            f"source.categories: there is none for the domain {knobs.domain}": unmapped and knobs.domain != "code",
+        }
+        return tuple(says for says, is_so in wrong.items() if is_so)
     if isinstance(source, Exercises):
         foreign = source.shape != "problems" and knobs.domain != "code"
         return (f"domain = {knobs.domain}: rows in the shape {source.shape} are of the domain code",) if foreign else ()
