@@ -14,7 +14,7 @@ from posttrain.evals.passk import Candidate, choose, held_out, metrics, paired
 from posttrain.evals.tally import items, standard_errors, summary
 from posttrain.spec.errors import StageFailed, UsageError
 from posttrain.spec.stage import Foreseen
-from posttrain.train.rl import validate
+from posttrain.train.rl import tell, validate
 from support import artifact
 
 RIGHT, WRONG, OPEN = "+", "-", "?"
@@ -163,6 +163,14 @@ def test_a_validation_counts_what_could_be_graded():
     assert (gain.value, gain.n) == (pytest.approx((0.5 + 1.0) / 2), 2)
     assert validate.best({0: start, 1: later}) == 1
     assert validate.standing(sat({"a": "+?", "b": "-?"})).pass_k is None
+
+
+def test_a_gain_over_the_few_that_could_be_graded_judges_nothing():
+    """S-D10: one problem of three that both times could be graded passes no gate; two of three are enough."""
+    start = sat({"a": "+-", "b": "--", "c": "--"}, step=0)
+    for later, value in (({"a": "+-", "b": "??", "c": "??"}, None), ({"a": "+-", "b": "--", "c": "??"}, 0.0)):
+        told = tell._validated([*start, *sat(later, step=1)], select_best=False)["val_gain"]
+        assert told.value == value and ("of 3 problems" in (told.reason or "")) == (value is None)
 
 
 def test_a_validation_that_nobody_could_grade_stops():

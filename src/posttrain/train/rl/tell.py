@@ -104,8 +104,12 @@ def _validated(rows: Iterable[Score], *, select_best: bool) -> dict[str, Metric]
         if "/" not in name
     }
     start = validate.standing(by_step[0])
+    asked = len({row.id for row in by_step[0]})
+    few = f"only {gain.n} of {asked} problems could be graded both times"
     return found | {
-        "val_gain": Metric(gain.value, low=gain.low, high=gain.high, n=gain.n),
+        "val_gain": Metric(gain.value, low=gain.low, high=gain.high, n=gain.n)
+        if 2 * gain.n >= asked  # of fewer, what was lost could say anything
+        else Metric(None, few, n=gain.n),
         "val_start": Metric(start.pass_1, n=start.n),
         "chosen_step": Metric(chosen),
     }
