@@ -113,11 +113,24 @@ def test_planning_knows_no_torch(made: Asked) -> None:
 
 
 def test_a_run_with_a_lower_sandbox_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S-D14: below L2 the environment must agree, or the run ends with exit 2 before its first node."""
+    """S-D14: below L2 the environment must agree, or check, plan and run end with exit 2 before the first node."""
     monkeypatch.delenv("POSTTRAIN_SANDBOX_L1", raising=False)
     (tmp_path / "data.toml").write_text(DATA + '\n[resources]\nsandbox = "L1"\n')
     asked = Asked(tmp_path / "data.toml", run=tmp_path / "run")
-    with pytest.raises(UsageError, match="POSTTRAIN_SANDBOX_L1 is not 1") as caught:
-        api.run(asked)
-    assert caught.value.code == 2 and not (tmp_path / "run" / "prepare").exists()
-    assert not api.plan(asked).plan.idle
+    for verb in (api.check, api.plan, api.run):
+        with pytest.raises(UsageError, match="POSTTRAIN_SANDBOX_L1 is not 1") as caught:
+            verb(asked)
+        assert caught.value.code == 2 and caught.value.what.startswith('resources.sandbox = "L1" (recipe) runs')
+    assert not (tmp_path / "run" / "prepare").exists()
+    monkeypatch.setenv("POSTTRAIN_SANDBOX_L1", "1")
+    assert api.check(asked).graph.nodes and not api.plan(asked).plan.idle
+
+
+def test_where_a_lower_sandbox_was_set_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-D14: the key and who set it, be it of one stage."""
+    monkeypatch.delenv("POSTTRAIN_SANDBOX_L1", raising=False)
+    (tmp_path / "data.toml").write_text(DATA)
+    for key in ("resources.sandbox", "stage.prepare.resources.sandbox"):
+        with pytest.raises(UsageError) as caught:
+            api.plan(Asked(tmp_path / "data.toml", sets=(f"{key}=L1",), run=tmp_path / "run"))
+        assert caught.value.what.startswith(f'{key} = "L1" (command line) runs')

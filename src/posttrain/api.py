@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from posttrain.engine import plan as planning
 from posttrain.engine.budget import Purse, warnings
 from posttrain.engine.capacity import Capacity
 from posttrain.engine.estimate import Foresight
-from posttrain.engine.expand import Graph, expand
+from posttrain.engine.expand import Graph, Node, expand
 from posttrain.engine.judge import Bench
 from posttrain.engine.judge.again import Again, Judged
 from posttrain.engine.judge.trace import Traced, same_knobs
@@ -128,6 +128,7 @@ def check(asked: Asked, *, kinds: Kinds = stages) -> Checked:
     planning.objections(Foresight(graph, own), graph.nodes.values())
     for node in graph.nodes.values():
         planning.facts(node, {}, own)
+    _permit(recipe, graph.nodes.values())
     return Checked(recipe, graph)
 
 
@@ -137,6 +138,7 @@ def plan(asked: Asked, *, kinds: Kinds = stages) -> Planned:
     graph, place = expand(recipe, kinds), wanted(recipe.run, asked.store)
     outlook, bench = Outlook(graph, place, asked.selection), _bench(graph, recipe, place)
     made = planning.make(outlook, bench, Views(recipe, place))
+    _permit(recipe, _due(graph, made))
     expected = {id: (graph.nodes[id], decision.estimate) for id, decision in made.decisions.items()}
     return Planned(recipe, graph, made, place.folder, warnings(recipe.budget, place, made.total, expected))
 
@@ -155,9 +157,8 @@ def run(
         views, purse = Views(recipe, place), Purse(place, recipe.budget)
         made = planning.make(outlook, bench, views)
         _refuse_left_out(made)
-        due = [graph.nodes[id] for id, decision in made.decisions.items() if decision.action != "keep"]
-        for node in due:
-            permit(node.resources.sandbox, os.environ)
+        due = _due(graph, made)
+        _permit(recipe, due)
         capacity = Capacity.of_machine(due, asked.jobs)
         invocation = secrets.token_hex(4)
         tail = Tail(place.ledger, from_end=True)
@@ -247,6 +248,20 @@ def _refuse_left_out(made: Plan) -> None:
         if decision.code == UsageError.code:
             remedy = "Choose that stage too, or take --only and --from away."
             raise UsageError("; ".join(decision.reasons), where=decision.node, remedy=remedy)
+
+
+def _due(graph: Graph, made: Plan) -> list[Node]:
+    """The nodes that are not kept."""
+    return [graph.nodes[id] for id, decision in made.decisions.items() if decision.action != "keep"]
+
+
+def _permit(recipe: Recipe, nodes: Iterable[Node]) -> None:
+    """UsageError, with the key and who set it, where a sandbox below L2 is not what the environment permits."""
+    for node in nodes:
+        keys = (f"stage.{node.stage}.resources.sandbox", "resources.sandbox")
+        key = next((key for key in keys if key in recipe.origins), keys[-1])
+        by = f" ({recipe.origins[key]})" if key in recipe.origins else ""
+        permit(node.resources.sandbox, os.environ, said=f'{key} = "{node.resources.sandbox}"{by}')
 
 
 def _begin(place: Run, recipe: Recipe, record: Ledger, made: Plan, capacity: Capacity) -> None:

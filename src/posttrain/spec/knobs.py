@@ -195,10 +195,13 @@ LOWERED = "POSTTRAIN_SANDBOX_L1"
 """The environment variable that must be `1` for programs to be run below L2."""
 
 
-def permit(sandbox: str, environ: Mapping[str, str]) -> None:
-    """UsageError where `resources.sandbox` is below L2, and the environment does not ask for that too."""
+def permit(sandbox: str, environ: Mapping[str, str], *, said: str = 'resources.sandbox = "L1"') -> None:
+    """UsageError where `resources.sandbox` is below L2, and the environment does not ask for that too.
+
+    `said`: the setting as the message names it.
+    """
     if sandbox == "L1" and environ.get(LOWERED) != "1":
         raise UsageError(
-            f'resources.sandbox = "L1" runs programs of a model with less around them than L2, and {LOWERED} is not 1',
+            f"{said} runs programs of a model with less around them than L2, and {LOWERED} is not 1",
             remedy=f"Set {LOWERED}=1 if that is meant; `posttrain doctor` tells which levels work here.",
         )
