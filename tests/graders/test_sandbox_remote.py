@@ -453,6 +453,7 @@ def test_nothing_listens_to_others_without_a_token(tmp_path):
         done = serve("--port", "0", *arguments)
         assert done.returncode == 2, (arguments, done.stderr)
         assert named in done.stderr and "short" not in done.stderr.replace(str(short), ""), done.stderr
+        assert "--token-file" not in arguments or arguments[-1] in done.stderr, done.stderr
 
 
 def test_a_place_that_is_taken_is_a_missing_need():

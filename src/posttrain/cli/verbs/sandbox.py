@@ -55,6 +55,7 @@ def serve(
 
 
 def _token(file: Path | None) -> str:
+    from posttrain.graders.sandbox.service import UNFIT, fits
     from posttrain.spec.errors import UsageError
 
     if file is None:
@@ -65,4 +66,6 @@ def _token(file: Path | None) -> str:
         raise UsageError(f"the token cannot be read ({error})", where=str(file)) from error
     if not text:
         raise UsageError("the file of the token is empty", where=str(file))
+    if not fits(text):
+        raise UsageError(UNFIT, where=str(file))
     return text

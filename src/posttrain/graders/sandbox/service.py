@@ -29,6 +29,13 @@ _ROOM, _LINES = 32, 4
 """Jobs under way and waiting for each fork server, and connections that a client is told to keep for each."""
 _DRAIN = 2.0
 _SHORTEST_TOKEN = 16
+UNFIT = f"a token has {_SHORTEST_TOKEN} printable characters at least, all of them ASCII"
+"""What is said of a token that is not taken."""
+
+
+def fits(token: str) -> bool:
+    """Whether a token is one that is taken: long enough, and printable ASCII."""
+    return len(token) >= _SHORTEST_TOKEN and all("!" <= character <= "~" for character in token)
 
 
 class Service(ThreadingHTTPServer):
@@ -40,8 +47,8 @@ class Service(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, *, token: str, servers: int) -> None:
         """UsageError where it may not listen there; MissingNeed where no level of L2 at least works here."""
-        if token and (len(token) < _SHORTEST_TOKEN or not all("!" <= character <= "~" for character in token)):
-            raise UsageError(f"a token has {_SHORTEST_TOKEN} printable characters at least, all of them ASCII")
+        if token and not fits(token):
+            raise UsageError(UNFIT)
         family, address = _place(host, port)
         if not token and not _is_loopback(str(address[0])):
             raise UsageError(
