@@ -52,7 +52,7 @@ def test_an_undecided_sample_is_neither_right_nor_wrong():
     assert first.score(1) == pytest.approx(2 / 3) and first.consensus == 1.0
     found = summary([first, second, third], (4,))
     assert (found["pass@1"].value, found["pass@1"].n) == (pytest.approx(1 / 3), 2), "the third has no score"
-    assert (found["pass@4"].value, found["pass@4"].n) == (0.0, 1), "only the second has four samples"
+    assert (found["pass@4"].value, found["pass@4"].n) == (None, 1), "only the second has four samples: less than half"
     assert (found["cons@4"].value, found["cons@4"].n) == (0.5, 2)
     assert (found["length"].n, found["truncated"].n) == (3, 3)
     assert (found["undecided"].value, found["undecided"].n, found["undecided"].unit) == (5, 12, "answers")
@@ -63,8 +63,26 @@ def test_an_exam_that_nobody_could_grade_has_no_score():
     """S-D14: no value and a reason, never 0."""
     found = summary(items(sat({"a": "??", "b": "??"})), (1, 2))
     assert [found[name].value for name in ("pass@1", "pass@2", "cons@2")] == [None] * 3
-    assert found["pass@1"].reason == "no problem has enough samples that could be graded"
+    assert found["pass@1"].reason == "only 0 of 2 problems have enough samples that could be graded"
     assert found["undecided"].value == 4 and found["length"].value == 10
+
+
+def test_a_score_over_less_than_half_of_the_problems_is_none():
+    """S-C4, S-D14: one problem that could be graded passes no gate for all that could not."""
+    half = summary(items(sat({"a": "++", "b": "??"})), (1, 2))
+    assert (half["pass@2"].value, half["pass@2"].n) == (1.0, 1)
+    few = summary(items(sat({"a": "++", "b": "??", "c": "??"})), (1, 2))
+    assert (few["pass@2"].value, few["pass@2"].n) == (None, 1)
+    assert few["pass@1"].reason == "only 1 of 3 problems have enough samples that could be graded"
+
+
+def test_the_best_validation_is_best_on_problems_that_all_could_be_graded_on():
+    """S-D10, S-D14: a step is not the best because what it fails could not be graded."""
+    sits = {0: sat({"a": "++", "b": "+-"}), 5: sat({"a": "++", "b": "??"}), 9: sat({"a": "++", "b": "++"})}
+    assert validate.best({0: sits[0], 5: sits[5]}) == 0
+    assert validate.best({0: sits[0], 9: sits[9]}) == 9
+    with pytest.raises(StageFailed, match="no problem"):
+        validate.best({0: sat({"a": "??", "b": "++"}), 5: sat({"a": "++", "b": "??"})})
 
 
 def test_without_undecided_samples_every_metric_is_over_all_items():

@@ -82,7 +82,8 @@ def summary(of: Sequence[Item], ks: Sequence[int]) -> dict[str, Metric]:
     """pass@1, pass@k for each k, cons@n, truncated, length, distinct: means over problems with 95 % intervals.
 
     A sample that could not be graded counts in no score, and in `undecided`; a problem that so has fewer than k left
-    drops out of pass@k, whose n counts the problems it is over. A metric without a value says why.
+    drops out of pass@k, whose n counts the problems it is over; over less than half of them there is no score. A
+    metric without a value says why.
     """
     wanted = sorted({1, *ks})
     if not of:
@@ -106,15 +107,20 @@ def undecided(of: Sequence[Item]) -> Metric:
 
 
 def _means(columns: Mapping[str, Sequence[float | None]]) -> dict[str, Metric]:
-    """The mean of each column over the problems with a value in it; columns over the same ones are resampled alike."""
+    """The mean of each column over the problems with a value in it; columns over the same ones are resampled alike.
+
+    Where fewer than half have one there is no value: what was lost could say anything.
+    """
     alike: dict[tuple[int, ...], list[str]] = {}
     for name, values in columns.items():
         alike.setdefault(tuple(at for at, value in enumerate(values) if value is not None), []).append(name)
     units = {"length": "tokens", "distinct": "answers"}
     found: dict[str, Metric] = {}
     for over, names in alike.items():
-        if not over:
-            found |= {name: Metric(None, "no problem has enough samples that could be graded") for name in names}
+        asked = len(columns[names[0]])
+        if 2 * len(over) < asked:
+            few = f"only {len(over)} of {asked} problems have enough samples that could be graded"
+            found |= {name: Metric(None, few, n=len(over)) for name in names}
             continue
         told = bootstrap_means([[columns[name][at] or 0.0 for at in over] for name in names], seed=SEED)
         found |= {name: as_metric(each, units.get(name, "")) for name, each in zip(names, told, strict=True)}

@@ -107,8 +107,11 @@ def gain(before: Sequence[Score], after: Sequence[Score]) -> Interval:
 
 
 def best(validations: Mapping[int, Sequence[Score]]) -> int:
-    """The step with the highest pass@1; of equals the earliest."""
-    exact = {step: mean_pass_at_k(list(_counts(rows).values()), 1) for step, rows in validations.items()}
+    """The step with the highest pass@1 over the problems that could be graded at every step; of equals the earliest."""
+    counts = {step: _counts(rows) for step, rows in validations.items()}
+    alike = set[str].intersection(*(set(items) for items in counts.values()))
+    known = {step: _known({item: items[item] for item in items if item in alike}) for step, items in counts.items()}
+    exact = {step: mean_pass_at_k(list(items.values()), 1) for step, items in known.items()}
     return min(exact, key=lambda step: (-exact[step], step))
 
 
