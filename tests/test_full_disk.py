@@ -107,6 +107,7 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     assert "File too large" in limited[1] + limited[2] and "Traceback" not in limited[1] + limited[2]
 
 
+@pytest.mark.nightly
 def test_a_disk_that_fills_at_any_point(tmp_path: Path) -> None:
     """S-A8: whatever write is refused, the ledger stays whole and the run ends with the bytes of one that had room."""
     room = [0, 1, 2, 3, 5, 7, 9, 12, 16, 500]

@@ -156,6 +156,7 @@ def test_a_changed_knob_names_itself_and_what_follows(home):
 OTHERWISE = {"PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C", "HOME": "/nowhere", "USER": "somebody"}
 
 
+@pytest.mark.long
 def test_from_scratch_again_gives_equal_bytes(run, tmp_path):
     """S-A7: another folder, other surroundings, one node at a time: equal bytes, though what is measured differs."""
     done = command("run", "spectrum", "--profile", "smoke", "--jobs", "1", cwd=tmp_path, **OTHERWISE)

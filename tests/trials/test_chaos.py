@@ -33,6 +33,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, timeout=1200)
 
 
+@pytest.mark.long
 def test_twelve_kills_over_smoke(tmp_path):
     """S-A7, S-D14: kill -9 of the process tree in every kind, same command: every byte, verdict and step is equal.
 

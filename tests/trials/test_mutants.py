@@ -99,6 +99,7 @@ def tried(ground: Path, gate: str, *sets: str) -> tuple[int, dict]:
     return said.code, trial
 
 
+@pytest.mark.long
 def test_every_gate_of_spectrum_sees_its_defect_and_nothing_else_moves(tmp_path):
     """S-E1: `mutants spectrum`: each gate passes honestly and fails with its defect, its neighbours stay."""
     said = door("mutants", "spectrum", "--run", tmp_path / "m", "--json")
