@@ -22,6 +22,7 @@ from posttrain.spec.errors import Mismatch, MissingNeed, StageFailed
 
 if TYPE_CHECKING:  # a machine without Linux grades expressions, and cannot load what runs programs
     from posttrain.graders.sandbox.job import Limits, Sandbox
+    from posttrain.graders.sandbox.verdict import Submission, Verdict
 
 __all__ = ["LONGEST", "LOST", "grade", "grade_all", "program", "self_checks", "shared_pool", "sure", "tests_of", "tier"]
 
@@ -154,12 +155,20 @@ def _ran(
         whole = completed(source, said.prefix, said.entry)
         judged = said.tests.tests if isinstance(said.tests, Code) else ""
         submissions.append(Submission(whole, said.tests, tier(f"{whole}\n{judged}"), limits or Limits()))
-    told = [verdict.outcome for verdict in judge(opens(), submissions)] if submissions else []
-    lost = [at for at, outcome in enumerate(told) if outcome == LOST]
-    if lost:
-        for at, verdict in zip(lost, judge(opens(), [submissions[at] for at in lost]), strict=True):
-            told[at] = verdict.outcome
-    return told
+    told = judge(opens(), submissions) if submissions else []
+    anew = [at for at, verdict in enumerate(told) if verdict.outcome == LOST or _idle(verdict, submissions[at])]
+    if anew:
+        for at, verdict in zip(anew, judge(opens(), [submissions[at] for at in anew]), strict=True):
+            told[at] = verdict
+    return [verdict.outcome for verdict in told]
+
+
+def _idle(verdict: "Verdict", of: "Submission") -> bool:
+    """Whether a program's time ended while it hardly ran: it slept, or the machine had no time for it.
+
+    It is run once more, when the rest of its batch has ended: what sleeps is late again.
+    """
+    return verdict.outcome == "timeout" and verdict.cpu < min(of.limits.cpu, of.limits.wall) / 2
 
 
 def _computed(pairs: Sequence[tuple[str, str]], known: dict[str, Stated]) -> list[str]:
