@@ -79,6 +79,7 @@ def test_page_and_markdown_show_them(tmp_path):
     ("level", "lowered", "says"),
     [
         ("L3", False, "Programs ran at sandbox level L3 in 2 nodes."),
+        ("L3, elsewhere", False, "Programs ran at sandbox level L3, elsewhere, in 2 nodes."),
         ("L1", True, "Programs ran at sandbox level L1 in 2 nodes, lower than the default requires."),
         ("none", True, "No program was run in 2 nodes: of the code domain, expression tasks alone"),
     ],

@@ -176,7 +176,8 @@ def _ran(level: str, where: str) -> str:
     if level == "none":
         return f"No program was run in {where}: of the code domain, expression tasks alone, graded by evaluating them."
     low = ", lower than the default requires" if level == "L1" else ""
-    return f"Programs ran at sandbox level {wording.line(level)} in {where}{low}."
+    comma = "," if "," in level else ""
+    return f"Programs ran at sandbox level {wording.line(level)}{comma} in {where}{low}."
 
 
 def evidence(metric: Metric | None) -> str:

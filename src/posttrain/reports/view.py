@@ -50,7 +50,7 @@ class Beat:
 
 
 def sandbox(measured: Mapping[str, Any]) -> str:
-    """The level of the sandbox in what a manifest measured; empty where it tells none."""
+    """The level of the sandbox in what a manifest measured, `L3, elsewhere` of a server; empty where it tells none."""
     told = measured.get("environment")
     return str(cast("Mapping[str, Any]", told).get("sandbox") or "") if isinstance(told, Mapping) else ""
 

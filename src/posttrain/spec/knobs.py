@@ -165,7 +165,8 @@ def _as_written(size: int | None) -> str | None:
     return f"{size // factor}{unit}"
 
 
-def _sandbox(text: str) -> str:
+def sandbox_named(text: str) -> str:
+    """A level, an address or `none`, as it is; ValueError, which does not repeat it, for anything else."""
     if not re.fullmatch(r"none|L[123]|https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
         raise ValueError('must be "L3", "L2", "L1", the address of a sandbox server ("http://HOST:PORT"), or "none"')
     return text
@@ -185,7 +186,7 @@ class Resources(Closed):
     limit, and nothing is claimed."""
     compute: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """The number format of matrix products; weights stay fp32."""
-    sandbox: Annotated[str, AfterValidator(_sandbox)] = "L2"
+    sandbox: Annotated[str, AfterValidator(sandbox_named)] = "L2"
     """What must at least keep a model's programs from harm: `L3`, `L2`, `L1` (`posttrain doctor` tells what works); the
     address of a server that runs them elsewhere, `http://HOST:PORT`; `none`: no program is run, and of the code domain
     expression tasks alone are graded. For `L1` the environment variable POSTTRAIN_SANDBOX_L1 must be 1 as well."""
