@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from posttrain.graders.sandbox import level, protocol
+from posttrain.graders.sandbox.service import Service
 
 LANDLOCK = [444, 445, 446]
 KERNEL = """
@@ -25,6 +30,19 @@ for name in [name for name in dir(fcntl) if name.startswith("F_SEAL")]:
     delattr(fcntl, name)
 """
 """Imported by every Python that starts: one that could not load what runs programs, as on another system."""
+TOKEN = "a-token-of-nobody-else"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a machine that has a sandbox."""
+    service = Service("127.0.0.1", 0, token=TOKEN, servers=2)
+    answering = threading.Thread(target=service.serve_forever)
+    answering.start()
+    yield f"http://127.0.0.1:{service.server_address[1]}"
+    service.shutdown()
+    service.server_close()
+    answering.join()
 
 
 def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -97,3 +115,34 @@ def test_a_lower_level_is_taken_only_where_it_is_asked_for_twice_and_is_told_alo
     assert "Not the default sandbox: Programs ran at sandbox level L1" in done.stdout
     page = (tmp_path / "runs" / "spectrum" / "report.html").read_text(encoding="utf-8")
     assert "Not the default sandbox" in page.partition("<dl")[0]
+
+
+def test_a_run_whose_programs_ran_elsewhere_is_judged_where_no_program_can(tmp_path, server, monkeypatch):
+    """S-D14, C-S1: who judges names the server; unnamed, code alone is inconclusive: its record names none to ask."""
+    monkeypatch.delenv("POSTTRAIN_SANDBOX", raising=False)
+    monkeypatch.setenv(protocol.TOKEN, TOKEN)
+    done = command(
+        tmp_path,
+        *("run", "spectrum", "--profile", "smoke", "--set", f"resources.sandbox={server}"),
+        *("--only", "prepare/code", "--only", "prepare/algebra"),
+    )
+    there = f"{level.find('L2')}, elsewhere"
+    assert done.returncode == 0 and f"Programs ran at sandbox level {there}, in 1 node." in done.stdout, done.stderr
+    record = made(tmp_path)["prepare/code"]
+    assert record["measured"]["environment"]["sandbox"] == there
+    assert record["measured"].pop("resources")["sandbox"] == server
+    assert server not in json.dumps(record)
+    assert TOKEN not in command(tmp_path, "show", "runs/spectrum/prepare/code").stdout
+    judged = command(tmp_path, "gate", "runs/spectrum", "--json")
+    told = json.loads(judged.stdout)
+    assert judged.returncode == 3, judged.stderr
+    assert (
+        list(told["uncounted"]) == ["prepare/code"] and "Set POSTTRAIN_SANDBOX to" in told["uncounted"]["prepare/code"]
+    )
+    values = {(verdict["node"], verdict["value"]) for verdict in told["verdicts"]}
+    assert values == {("prepare/algebra", "pass"), ("prepare/code", "inconclusive")}
+    said = command(tmp_path, "gate", "runs/spectrum").stdout
+    assert "Not counted again" in said and "Set POSTTRAIN_SANDBOX to" in said
+    monkeypatch.setenv("POSTTRAIN_SANDBOX", server)
+    judged = command(tmp_path, "gate", "runs/spectrum", "--json")
+    assert judged.returncode == 0 and not json.loads(judged.stdout)["uncounted"], judged.stdout + judged.stderr

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine.exams import KINDS, RECIPE, ExamKinds, Room, measure, reasons, said
+from engine.exams import KINDS, RECIPE, Exam, ExamKinds, Room, measure, reasons, said
 from posttrain import api
 from posttrain.reports.read import read
 from posttrain.reports.story import outcome
-from posttrain.spec.errors import RecipeError, UsageError
+from posttrain.spec.errors import MissingNeed, RecipeError, StageFailed, Stop, UsageError
 from posttrain.spec.gate import Metric
+from posttrain.spec.stage import Artifact
 from posttrain.spec.waiver import Waiver, asked, today
 from posttrain.store.ledger import Ledger
 from posttrain.store.lock import Lock
@@ -261,3 +262,34 @@ def test_judging_takes_no_time_of_the_run(room: Room) -> None:
     room.gate()
     after = read(room.folder)
     assert (after.took, after.started) == (before.took, before.started)
+
+
+@pytest.mark.parametrize("lacking", [MissingNeed("no sandbox.", remedy="Name one."), StageFailed("it was lost.")])
+def test_what_cannot_be_counted_again_here_is_inconclusive_and_the_rest_is_judged(room: Room, lacking: Stop) -> None:
+    """C-S1, S-D14: a node whose metrics this machine cannot count passes no gate, and stops no other's judgement."""
+
+    def counts(artifact: Artifact, knobs: Exam) -> Any:
+        if knobs.right == 97:
+            raise lacking
+        return measure(artifact, knobs)
+
+    kinds = ExamKinds(counts)
+    judged = api.judge(room.folder, only=("exam.passes",), kinds=kinds)
+    assert (judged.code, said(judged.verdicts)) == (3, {"exam.passes": "inconclusive"})
+    assert f"could not be counted again: {lacking.what.rstrip('.')}" in reasons(judged)
+    assert judged.uncounted == {"exam": lacking.paragraph()}
+    judged = api.judge(room.folder, kinds=kinds)
+    assert said(judged.verdicts)["after.passes"] == "not_run" and judged.code == 3
+    assert (judged.unjudged, judged.mismatches) == ({}, {})
+    failed = api.judge(room.folder, sets=("stage.exam.gate.passes.at_least=0.98",), kinds=kinds)
+    assert (failed.code, said(failed.verdicts)["exam.passes"]) == (1, "fail"), "what its numbers fail, it fails"
+    off = api.judge(room.folder, sets=("stage.exam.gate.passes.severity=warn",), kinds=kinds)
+    assert (off.code, said(off.verdicts)["after.passes"]) == (0, "pass"), "what warns stops nobody"
+
+
+def test_a_number_that_cannot_be_counted_again_here_is_told_so(room: Room) -> None:
+    def counts(artifact: Artifact, knobs: Exam) -> Any:
+        raise MissingNeed("no sandbox.", remedy="Name one.")
+
+    told = api.trace(room.folder / "exam", "rate", kinds=ExamKinds(counts))
+    assert told.recount == "not counted again: no sandbox.  Name one." and told.metric.k == 97

@@ -37,9 +37,10 @@ def gate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge again from saved rows; nothing runs.
+    """Judge again from saved rows; no stage runs.
 
-    Digests are checked, metrics counted again, views read back. Under --set the run's own verdicts stay.
+    Digests are checked, metrics counted again, views read back. To count those of code, its golds are run again: in the
+    sandbox of this machine, or in the one that POSTTRAIN_SANDBOX names. Under --set the run's own verdicts stay.
     """
     from posttrain import api
 
@@ -74,6 +75,9 @@ def text(run: Path, judged: "Judged") -> str:
         parts.append("Edited views:\n" + columns((remark,) for remark in judged.remarks))
     if judged.unjudged:
         parts.append(_unjudged(judged.unjudged))
+    if judged.uncounted:
+        told = ((node, wording.line(why)) for node, why in judged.uncounted.items())
+        parts.append("Not counted again:\n" + columns(told))
     shown = judged.verdicts if judged.only else _open(judged.verdicts)
     if shown:
         head = "" if judged.only else "Gates that have not passed:\n"
@@ -81,8 +85,8 @@ def text(run: Path, judged: "Judged") -> str:
     failure = next((f"{node}: {m.what}" for node, m in judged.mismatches.items()), "")
     if judged.code == INCONCLUSIVE:
         failure = next((f"{why}." for why in judged.unjudged.values()), "")
-    told = ending(judged.code, judged.verdicts, failure)
-    last = [f"{run}: judged again from its rows", f"{told.title}: {told.says}", told.gates]
+    end = ending(judged.code, judged.verdicts, failure)
+    last = [f"{run}: judged again from its rows", f"{end.title}: {end.says}", end.gates]
     parts.append("\n".join([*last, *resting(judged.code, judged.verdicts)]))
     return "\n\n".join(parts)
 
@@ -114,6 +118,7 @@ def plain(judged: "Judged") -> dict[str, Any]:
         "verdicts": [asdict(verdict) for verdict in judged.verdicts],
         "remarks": list(judged.remarks),
         "unjudged": dict(judged.unjudged),
+        "uncounted": dict(judged.uncounted),
         "mismatches": {node: mismatch.paragraph() for node, mismatch in judged.mismatches.items()},
     }
 

@@ -1,14 +1,15 @@
-"""Judging a run again from what is saved: digests, metrics counted again from the rows, views, gates. Nothing runs."""
+"""Judging a run again from what is saved: digests, metrics counted again from the rows, views, gates. No stage runs."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from posttrain.engine.expand import Graph, Node, Source
 from posttrain.engine.judge.bench import Bench, exit_code, inputs, parents
 from posttrain.engine.judge.decide import Reading, told
 from posttrain.engine.judge.recount import recounted
 from posttrain.engine.plan import facts, own_folders
-from posttrain.spec.errors import INCONCLUSIVE, Mismatch, Stop
+from posttrain.spec.errors import INCONCLUSIVE, Mismatch, MissingNeed, StageFailed, Stop
 from posttrain.spec.gate import Metric, Metrics, Verdict
 from posttrain.spec.stage import Artifact
 from posttrain.store import artifact, ledger
@@ -36,6 +37,8 @@ class Judged:
     only: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
     """Thresholds that were changed for this judgement."""
+    uncounted: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Node → why its metrics could not be counted again here: no gate of it passes."""
 
 
 class Again:
@@ -48,6 +51,7 @@ class Again:
         self._made: dict[str, Manifest] = {}
         self._unjudged: dict[str, str] = {}
         self._mismatches: dict[str, Mismatch] = {}
+        self._uncounted: dict[str, str] = {}
         self._remarks: list[str] = []
 
     def judge(self, *, only: tuple[str, ...] = (), sets: tuple[str, ...] = ()) -> Judged:
@@ -63,7 +67,8 @@ class Again:
         verdicts = tuple(verdict for verdict in self._bench.verdicts if (verdict.node, verdict.gate) in asked)
         codes = [Mismatch.code] * len(self._mismatches) + [INCONCLUSIVE] * len(self._unjudged)
         code = exit_code(verdicts, codes)
-        return Judged(verdicts, self._unjudged, self._mismatches, tuple(self._remarks), code, only, sets)
+        remarks = tuple(self._remarks)
+        return Judged(verdicts, self._unjudged, self._mismatches, remarks, code, only, sets, self._uncounted)
 
     def _judge(self, node: Node) -> None:
         try:
@@ -95,11 +100,21 @@ class Again:
             return f"{node.id} is stale: {changed}"
         if self._count:
             _refuse_damage(node, artifact.verify(folder))
-            _refuse_other_numbers(node, made.metrics, recounted(node, folder, made))
+        uncounted = self._recount(node, folder, made) if self._count else ""
         self._made[node.id] = made
         reading = self._views(node, made)
         self._remarks += reading.remarks
-        return made.metrics, reading
+        return made.metrics, replace(reading, unread="; ".join(filter(None, (uncounted, reading.unread))))
+
+    def _recount(self, node: Node, folder: Path, made: Manifest) -> str:
+        """Why the metrics cannot be counted again here; empty where they were. Mismatch where they are others."""
+        try:
+            counted = recounted(node, folder, made)
+        except (MissingNeed, StageFailed) as lacking:
+            self._uncounted[node.id] = lacking.paragraph()
+            return f"its metrics could not be counted again: {lacking.what.rstrip('.')}"
+        _refuse_other_numbers(node, made.metrics, counted)
+        return ""
 
     def _changed(self, node: Node, made: Manifest) -> str:
         """Which facts of an artifact are not those of the recipe and of the inputs as they are."""

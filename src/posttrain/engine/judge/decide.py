@@ -90,7 +90,7 @@ class Reading:
     claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict[str, tuple[Claim, ...]])
     """Metric → what edited views have for it."""
     unread: str = ""
-    """Why a view cannot be judged by: no gate of the node passes then."""
+    """Why a view, or the artifact itself, cannot be judged by: no gate of the node passes then."""
     remarks: tuple[str, ...] = ()
     """Where edited views differ from the rows, a sentence each, whether a gate looks there or not."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from posttrain.engine.expand import Node
 from posttrain.engine.judge.recount import traced
-from posttrain.spec.errors import Mismatch, UsageError
+from posttrain.spec.errors import Mismatch, MissingNeed, StageFailed, UsageError
 from posttrain.spec.gate import Metric
 from posttrain.spec.words import suggest
 from posttrain.store import artifact
@@ -74,10 +74,14 @@ def trace(folder: Path, made: Manifest, name: str, node: Node | None) -> Traced:
         raise Mismatch(f"{'; '.join(damages)} since it was made.", where=made.node)
     names, said = tuple(entry.name for entry in made.files), "not counted again: the recipe has it otherwise now"
     if node is not None:
-        metrics, names = traced(node, folder, made)
-        if not metric.agrees(metrics.get(name)):
-            raise Mismatch(f"its files give {metrics.get(name)} for {name}, not {metric}.", where=made.node)
-        said = "counted again from its files: the same"
+        try:
+            metrics, names = traced(node, folder, made)
+        except (MissingNeed, StageFailed) as lacking:
+            said = f"not counted again: {lacking.paragraph()}"
+        else:
+            if not metric.agrees(metrics.get(name)):
+                raise Mismatch(f"its files give {metrics.get(name)} for {name}, not {metric}.", where=made.node)
+            said = "counted again from its files: the same"
     files = tuple(Counted(f.name, f.size, f.sha256, _rows(folder / f.name)) for f in made.files if f.name in names)
     return Traced(made.node, name, metric, files, said, tuple(chain(folder, made)))
 
