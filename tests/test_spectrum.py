@@ -217,6 +217,7 @@ def test_no_measured_number_stands_in_a_file_of_an_artifact(run):
 LONG = ("run", "spectrum", "--profile", "smoke", "--until", "specialist/algebra", "--set", "stage.specialist.steps=60")
 
 
+@pytest.mark.nightly
 def test_killed_in_training_and_resumed_gives_equal_bytes(tmp_path):
     """S-A7, S-E2: kill -9 of every process in the middle of SFT, then the same command: equal digests."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
